@@ -1,0 +1,4 @@
+//! The root helper: a closed list of privileged requests.
+#![forbid(unsafe_code)]
+
+fn main() {}

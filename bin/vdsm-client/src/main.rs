@@ -1,0 +1,4 @@
+//! The API from a shell.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! Host set-up and private agents for development.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! Storage pools, domains, images and volumes: policy over the ports of storage-model.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The life of virtual machines: policy over the ports of vm-model.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The one door to external programs.
+#![forbid(unsafe_code)]

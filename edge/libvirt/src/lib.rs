@@ -1,0 +1,2 @@
+//! The only crate that links libvirt: a safe layer with deadlines.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Read-only views of /proc, /sys and the clock.
+#![forbid(unsafe_code)]

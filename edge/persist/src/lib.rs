@@ -1,0 +1,2 @@
+//! Atomic, versioned records on disk.
+#![forbid(unsafe_code)]

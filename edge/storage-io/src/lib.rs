@@ -1,0 +1,2 @@
+//! qemu-img, direct file I/O and sanlock, without privilege.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The task framework: persisted before it starts, undone after a crash.
+#![forbid(unsafe_code)]

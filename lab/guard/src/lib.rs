@@ -1,0 +1,2 @@
+//! Fails a test that leaves descriptors, threads, children, mounts or files.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Domain XML, oVirt metadata, devices, VM states; the ports Hypervisor and Volumes.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! Checks of the architecture and generated pages.
+#![forbid(unsafe_code)]
+
+fn main() {}
