@@ -1,2 +1,4 @@
-//! Formats of storage domains, volumes and leases; the ports of storage.
+//! Formats of storage domains, volumes and leases; the ports of storage. Pure: no I/O, no clock.
 #![forbid(unsafe_code)]
+
+pub mod ports;

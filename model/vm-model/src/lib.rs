@@ -1,2 +1,5 @@
-//! Domain XML, oVirt metadata, devices, VM states; the ports Hypervisor and Volumes.
+//! Domain XML, oVirt metadata, devices, VM states; the ports [`Hypervisor`](ports::Hypervisor) and
+//! [`Volumes`](ports::Volumes). Pure: no I/O, no clock.
 #![forbid(unsafe_code)]
+
+pub mod ports;
