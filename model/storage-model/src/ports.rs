@@ -16,9 +16,11 @@ use uuid::Uuid;
 pub trait Files: Send + Sync {
     /// Reads a whole small file (at most 1 MiB; larger is `InvalidData`).
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-    /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder.
+    /// Replaces a file: temporary file beside it, fsync, rename, fsync of the folder. The temporary file is
+    /// always `<path>.new` (upstream's name, which its readers skip), an older one is overwritten; the
+    /// file gets exactly `mode`.
     fn write_atomic(&self, path: &Path, data: &[u8], mode: u32) -> io::Result<()>;
-    /// Makes a file of `size` bytes; sparse unless `allocate`. `AlreadyExists` if it is there.
+    /// Makes a sparse file of `size` bytes with exactly `mode` (no umask). `AlreadyExists` if it is there.
     fn create(&self, path: &Path, size: u64, mode: u32) -> io::Result<()>;
     /// Grows or shrinks a file (sparse).
     fn truncate(&self, path: &Path, size: u64) -> io::Result<()>;
@@ -33,8 +35,13 @@ pub trait Files: Send + Sync {
     ) -> io::Result<()>;
     /// Overwrites all of a file with zeroes, with progress as in `allocate`.
     fn zero(&self, path: &Path, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<()>;
-    /// Makes a folder; `AlreadyExists` if it is there.
+    /// Makes a folder with exactly `mode`; `AlreadyExists` if it is there.
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Makes a hard link, replacing an older `link` atomically (templates share their files with the
+    /// images made from them).
+    fn hard_link(&self, existing: &Path, link: &Path) -> io::Result<()>;
+    /// Sets the permission bits.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Makes a symbolic link, replacing an older one atomically.
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// Reads a symbolic link.
@@ -43,6 +50,8 @@ pub trait Files: Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
     /// What a path is (links followed).
     fn stat(&self, path: &Path) -> io::Result<FileStat>;
+    /// What a path is (links not followed): what removing a tree must ask.
+    fn kind(&self, path: &Path) -> io::Result<FileKind>;
     /// Renames, and syncs the folder(s).
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file or link.
@@ -70,6 +79,21 @@ pub struct FileStat {
     pub allocated: u64,
     /// Seconds since 1970 of the last change of content.
     pub mtime: i64,
+    /// Permission bits (`0o7777`).
+    pub mode: u32,
+}
+
+/// What a path is, links not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A device, pipe or socket.
+    Other,
 }
 
 /// Space of a file system, bytes.
@@ -83,7 +107,7 @@ pub struct Space {
 
 /// `qemu-img`, the verbs that volumes need. Formats are `raw` and `qcow2`.
 pub trait QemuImg: Send + Sync {
-    /// `qemu-img create`.
+    /// `qemu-img create`; with a backing file also `-u` (the size is given, the chain need not be readable).
     fn create(&self, request: &CreateImage) -> Result<(), QemuImgError>;
     /// `qemu-img info --output json` of one image, not its chain.
     fn info(&self, path: &Path, trusted_format: Option<&str>) -> Result<ImageInfo, QemuImgError>;
