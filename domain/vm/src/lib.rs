@@ -1,2 +1,17 @@
 //! The life of virtual machines: policy over the ports of vm-model.
+//!
+//! [`VmManager`] is the door. Every VM has one pure state machine (`machine`), one driver that acts
+//! on what the machine decides, and all share one publisher thread. Nothing is kept here that
+//! libvirt holds: what only the agent knows rides in the domain's metadata, written before the act.
 #![forbid(unsafe_code)]
+
+mod api;
+mod error;
+mod manager;
+
+pub use api::{
+    CreateAnswer, CreateRequest, Ports, RecoverReport, Screenshot, ShutdownRequest, VmConfig,
+    VmCounts, VmInfo,
+};
+pub use error::VmError;
+pub use manager::VmManager;
