@@ -38,13 +38,13 @@ fn comment(out: &mut String, text: &str) {
 }
 
 /// Text of a file with the given sections and options, values escaped so that [`crate::Config::load`] reads
-/// them back as given. Values of several lines are indented.
+/// them back as given. A line break within a value becomes a space.
 pub fn ini_text(sections: &[(&str, &[(&str, &str)])]) -> String {
     let mut out = String::new();
     for (section, options) in sections {
         let _ = writeln!(out, "[{section}]");
         for (option, value) in *options {
-            let value = value.replace('%', "%%").replace('\n', "\n    ");
+            let value = value.replace('%', "%%").replace(['\n', '\r'], " ");
             let _ = writeln!(out, "{option} = {value}");
         }
         out.push('\n');

@@ -4,7 +4,8 @@
 //! Options marked *ours* do not exist in the Python VDSM; all others have its names, units and defaults
 //! (upstream `lib/vdsm/common/config.py.in`). Only options that something reads stand here.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use core::net::IpAddr;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     merge::Reader,

@@ -2,10 +2,12 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+type Parser<T> = Box<dyn Fn(&str) -> Option<T>>;
+
 /// A kind of value.
 pub(crate) struct Kind<T> {
     allowed: String,
-    parse: Box<dyn Fn(&str) -> Option<T>>,
+    parse: Parser<T>,
 }
 
 impl<T> Kind<T> {
@@ -113,7 +115,7 @@ pub(crate) fn text() -> Kind<String> {
 }
 
 /// An IP address.
-pub(crate) fn address() -> Kind<std::net::IpAddr> {
+pub(crate) fn address() -> Kind<core::net::IpAddr> {
     Kind::new("an IPv4 or IPv6 address", |text| text.parse().ok())
 }
 
