@@ -39,7 +39,7 @@ fn defaults_are_upstreams() {
     );
     assert_eq!(
         config.jobs.autodelete_delay,
-        Some(Duration::from_secs(3600))
+        Some(Duration::from_hours(1))
     );
 }
 
