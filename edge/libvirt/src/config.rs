@@ -13,7 +13,7 @@ pub struct LibvirtConfig {
     pub uri: String,
     /// Name and password for SASL (`virConnectOpenAuth`); `None` opens without (`virConnectOpen`).
     pub credentials: Option<Credentials>,
-    /// How long the first connection may take, and each later attempt is waited for.
+    /// How long the first connection may take. Later attempts are made in the background and take their time.
     pub connect_timeout: Duration,
     /// Keepalive interval in seconds; the connection counts as lost when the daemon left
     /// `keepalive_count` messages unanswered. 0 turns it off.
@@ -93,10 +93,10 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             query: Duration::from_secs(10),
-            command: Duration::from_secs(60),
-            start: Duration::from_secs(120),
-            destroy: Duration::from_secs(60),
-            agent: Duration::from_secs(60),
+            command: Duration::from_mins(1),
+            start: Duration::from_mins(2),
+            destroy: Duration::from_mins(1),
+            agent: Duration::from_mins(1),
             screenshot: Duration::from_secs(20),
             stats: Duration::from_secs(10),
             stats_attempt: Duration::from_secs(2),
@@ -115,7 +115,10 @@ pub struct Credentials {
 impl Credentials {
     /// Joins name and password.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { user: user.into(), password: Zeroizing::new(password.into()) }
+        Self {
+            user: user.into(),
+            password: Zeroizing::new(password.into()),
+        }
     }
 
     pub(crate) fn password(&self) -> &str {
@@ -125,6 +128,8 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }

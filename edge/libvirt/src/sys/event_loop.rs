@@ -1,0 +1,133 @@
+//! Owns: the one thread of the process that runs libvirt's event loop.
+//!
+//! States: stopped (no user) ⇄ running (at least one [`EventLoop`] lives). The loop is a matter of the whole process:
+//! libvirt knows only one. It delivers events, sends keepalive messages and notices lost connections. A timer wakes
+//! it when it shall stop; before it ends it runs what libvirt left to be freed.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{Builder, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use libc::{c_int, c_void};
+
+use super::{
+    check,
+    failure::{Failure, SysResult},
+    init,
+};
+
+/// How long the loop goes on after it was told to stop, to free what is left.
+const DRAIN: Duration = Duration::from_millis(5);
+
+struct Running {
+    users: usize,
+    timer: c_int,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+static LOOP: Mutex<Option<Running>> = Mutex::new(None);
+
+/// Keeps the event loop running while it lives.
+#[derive(Debug)]
+pub(crate) struct EventLoop(());
+
+impl EventLoop {
+    /// Starts the loop, or joins its users.
+    pub(crate) fn start() -> SysResult<Self> {
+        init()?;
+        let mut guard = LOOP.lock().unwrap_or_else(PoisonError::into_inner);
+        match guard.as_mut() {
+            Some(running) => running.users += 1,
+            None => *guard = Some(spawn()?),
+        }
+        Ok(Self(()))
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        let mut guard = LOOP.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(running) = guard.as_mut() else {
+            return;
+        };
+        running.users -= 1;
+        if running.users > 0 {
+            return;
+        }
+        if let Some(running) = guard.take() {
+            stop(running);
+        }
+    }
+}
+
+/// The timer's only task is to end the wait inside the loop.
+extern "C" fn wake(_timer: c_int, _opaque: *mut c_void) {}
+
+fn add_timer(milliseconds: c_int) -> SysResult<c_int> {
+    // SAFETY: `wake` lives as long as the program and uses no opaque data; there is nothing to free.
+    check(unsafe {
+        virt_sys::virEventAddTimeout(milliseconds, Some(wake), std::ptr::null_mut(), None)
+    })
+}
+
+fn remove_timer(timer: c_int) {
+    // SAFETY: takes the number of a timer; one that is not there is an error and nothing else.
+    unsafe { virt_sys::virEventRemoveTimeout(timer) };
+}
+
+fn spawn() -> SysResult<Running> {
+    let timer = add_timer(-1)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let thread = Builder::new()
+        .name("libvirt-events".into())
+        .spawn(move || run(&flag))
+        .map_err(|error| {
+            remove_timer(timer);
+            Failure::internal(format!("thread for events: {error}"))
+        })?;
+    Ok(Running {
+        users: 1,
+        timer,
+        stop,
+        thread,
+    })
+}
+
+fn run(stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        iterate();
+    }
+    let Ok(timer) = add_timer(1) else { return };
+    let end = Instant::now() + DRAIN;
+    while Instant::now() < end {
+        iterate();
+    }
+    remove_timer(timer);
+}
+
+fn iterate() {
+    // SAFETY: the default implementation is registered (init came first) and only this thread runs it: `LOOP`
+    // holds at most one thread, and it is joined before another one starts.
+    if unsafe { virt_sys::virEventRunDefaultImpl() } < 0 {
+        tracing::error!(error = %Failure::last().message, "libvirt's event loop failed");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Called with `LOOP` locked, so that no second loop starts meanwhile. Callbacks never take that lock.
+fn stop(running: Running) {
+    running.stop.store(true, Ordering::Release);
+    // SAFETY: the timer was made by `spawn` and is removed only below.
+    unsafe { virt_sys::virEventUpdateTimeout(running.timer, 0) };
+    if running.thread.join().is_err() {
+        tracing::error!("the thread of libvirt's events panicked");
+    }
+    remove_timer(running.timer);
+}
