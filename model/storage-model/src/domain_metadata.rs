@@ -86,6 +86,7 @@ impl Default for LeaseParams {
 
 impl LeaseParams {
     /// The parameters of `StoragePool.create`: as given if all are above zero, else the default.
+    #[must_use]
     pub fn or_default(self) -> Self {
         let all = [
             self.renewal_interval,
