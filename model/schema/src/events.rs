@@ -1,0 +1,140 @@
+//! What the agent tells of itself: notifications on the queue of events.
+//!
+//! The method of a notification is a path that ends in the id of its subject, e.g. `|virt|VM_status|<vm id>`;
+//! its parameters carry `notify_time`, milliseconds of the monotonic clock.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    desc::{Type, Wire},
+    error::VdsmError,
+    verb::{Raw, encode},
+    vm::VmStats,
+};
+
+/// A kind of event, declared.
+#[derive(Debug)]
+pub struct EventDecl {
+    /// The beginning of its method; the id of the subject follows.
+    pub prefix: &'static str,
+    /// When it is sent.
+    pub doc: &'static str,
+    /// Its parameters, without `notify_time`.
+    pub params: &'static Type,
+}
+
+/// A VM changed its state, or figures of it did.
+pub static VM_STATUS: EventDecl = EventDecl {
+    prefix: "|virt|VM_status|",
+    doc: "A VM changed its state, or figures of it did. Only what changed is told.",
+    params: <BTreeMap<Uuid, VmStats> as Wire>::TYPE,
+};
+
+/// The host's networks changed.
+pub static HOST_CONNECTIVITY: EventDecl = EventDecl {
+    prefix: "|net|host_conn|",
+    doc: "The host's networks changed: Engine reads the capabilities again.",
+    params: &Type::Dict,
+};
+
+/// A job changed its state.
+pub static JOB_STATUS: EventDecl = EventDecl {
+    prefix: "|jobs|status|",
+    doc: "A job changed its state.",
+    params: JobInfo::TYPE,
+};
+
+/// All kinds of events.
+pub static EVENTS: &[&EventDecl] = &[&VM_STATUS, &HOST_CONNECTIVITY, &JOB_STATUS];
+
+wire! {
+    /// A job (`Host.getJobs`, `|jobs|status|<id>`).
+    pub struct JobInfo {
+        /// The job.
+        id: Uuid,
+        /// `pending`, `running`, `done`, `aborting`, `aborted`, `failed`.
+        status: String,
+        /// `storage`, `v2v`, ...
+        job_type: String,
+        /// What it does.
+        description: String,
+        /// Percent done, as a decimal number: Engine reads `10.0`, and null out of `10`.
+        progress: Option<f64>,
+        /// Why it failed.
+        error: Option<JobError>,
+    }
+
+    /// Why a job failed.
+    pub struct JobError {
+        /// VDSM's code.
+        code: i32,
+        /// Its text.
+        message: String,
+    }
+}
+
+/// A notification, ready for the wire.
+#[derive(Debug, Clone)]
+pub struct Notification {
+    /// Its method.
+    pub method: String,
+    /// Its parameters.
+    pub params: Raw,
+}
+
+/// The event of a VM's state or figures. `notify_time` is milliseconds of the monotonic clock.
+///
+/// # Errors
+/// -32603 if the figures cannot be written as JSON.
+pub fn vm_status(id: Uuid, stats: VmStats, notify_time: u64) -> Result<Notification, VdsmError> {
+    let of_vm = BTreeMap::from([(id, stats)]);
+    notification(&VM_STATUS, &id.to_string(), &of_vm, notify_time)
+}
+
+/// The event of changed networks.
+///
+/// # Errors
+/// -32603 if it cannot be written as JSON.
+pub fn host_connectivity(notify_time: u64) -> Result<Notification, VdsmError> {
+    notification(
+        &HOST_CONNECTIVITY,
+        "no_id",
+        &BTreeMap::<String, String>::new(),
+        notify_time,
+    )
+}
+
+/// The event of a job.
+///
+/// # Errors
+/// -32603 if the job cannot be written as JSON.
+pub fn job_status(job: &JobInfo, notify_time: u64) -> Result<Notification, VdsmError> {
+    notification(&JOB_STATUS, &job.id.to_string(), job, notify_time)
+}
+
+/// Parameters beside the time at which they were so.
+#[derive(Serialize)]
+struct Timed<'a, T> {
+    #[serde(flatten)]
+    params: &'a T,
+    notify_time: u64,
+}
+
+fn notification<T: Serialize>(
+    decl: &EventDecl,
+    subject: &str,
+    params: &T,
+    notify_time: u64,
+) -> Result<Notification, VdsmError> {
+    let method = format!("{}{subject}", decl.prefix);
+    Ok(Notification {
+        method,
+        params: encode(&Timed {
+            params,
+            notify_time,
+        })?,
+    })
+}

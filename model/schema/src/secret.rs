@@ -1,0 +1,66 @@
+//! What must not be seen: [`Secret`] (passwords, keys, state of a TPM) and [`DomainXml`] (a document that may
+//! hold passwords).
+//!
+//! Neither has `Debug`, `Display`, `Serialize` or `Clone`; the text leaves by a call that says so, and its
+//! memory is overwritten when it is dropped. Logs go through [`crate::redact`].
+
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+use crate::desc::{Type, Wire};
+
+/// A text that no log may show.
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Seals a text.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text. Hand it on through stdin or a file descriptor, never through argv or a log.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Wire for Secret {
+    const TYPE: &'static Type = &Type::Secret;
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Moves the allocation of an owned value: no second copy of the text is made.
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// A domain XML as Engine sends it, with whatever passwords it holds.
+pub struct DomainXml(Zeroizing<String>);
+
+impl DomainXml {
+    /// Seals a document.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The document with its secrets.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The document for logs and answers: passwords and payload files masked.
+    pub fn masked(&self) -> String {
+        crate::redact::mask_xml(&self.0).into_owned()
+    }
+}
+
+impl Wire for DomainXml {
+    const TYPE: &'static Type = &Type::DomainXml;
+}
+
+impl<'de> Deserialize<'de> for DomainXml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}

@@ -1,0 +1,118 @@
+//! A verb as data ([`VerbDecl`]), what a call brings with it ([`CallContext`]), and the two ends of a call:
+//! reading its parameters and writing its answer.
+
+use std::net::SocketAddr;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
+
+use crate::{
+    coerce,
+    desc::{ObjectDesc, Type, Wire},
+    error::VdsmError,
+    mismatch::Mismatch,
+};
+
+/// JSON text, kept as it is.
+pub type Raw = Box<RawValue>;
+
+/// How long a verb may hold its thread; by this the server chooses on which thread it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Answers from memory and never blocks.
+    Inline,
+    /// A short blocking read.
+    Query,
+    /// Storage: may block for long.
+    Storage,
+    /// Hypervisor: may block for long.
+    Virt,
+}
+
+/// A verb, declared.
+#[derive(Debug)]
+pub struct VerbDecl {
+    /// `Host`, `VM`, ...
+    pub namespace: &'static str,
+    /// `getVMList`, ...
+    pub name: &'static str,
+    /// `Host.getVMList`, ...
+    pub method: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// How long it may take.
+    pub class: Class,
+    /// Its parameters; their order is that of positional parameters.
+    pub params: &'static ObjectDesc,
+    /// What it answers.
+    pub result: &'static Type,
+}
+
+impl VerbDecl {
+    /// Reads parameters leniently: answers an object that has every declared key, and what had to be coerced.
+    ///
+    /// # Errors
+    /// -32602 naming the path, the expected and the found, for what cannot be understood.
+    pub fn read(&self, raw: Option<&RawValue>) -> Result<(Value, Vec<Mismatch>), VdsmError> {
+        coerce::read_params(self.params, raw)
+    }
+
+    /// The first line of the documentation.
+    pub fn summary(&self) -> &'static str {
+        self.doc.lines().next().unwrap_or_default().trim()
+    }
+}
+
+/// A group of verbs.
+#[derive(Debug)]
+pub struct Namespace {
+    /// `Host`, `VM`, ...
+    pub name: &'static str,
+    /// What it is about.
+    pub doc: &'static str,
+    /// Its verbs, in declared order.
+    pub verbs: &'static [&'static VerbDecl],
+}
+
+/// The parameters of a verb name the verb and its answer.
+pub trait Verb: DeserializeOwned {
+    /// What the verb answers.
+    type Answer: Wire + Serialize + DeserializeOwned;
+    /// The verb.
+    const DECL: &'static VerbDecl;
+
+    /// Reads parameters as the server does; what was coerced is forgotten.
+    ///
+    /// # Errors
+    /// As [`VerbDecl::read`].
+    fn read(raw: Option<&RawValue>) -> Result<Self, VdsmError> {
+        Self::DECL.read(raw).and_then(|(value, _)| decode(value))
+    }
+}
+
+/// What a call brings besides its parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallContext {
+    /// `ovirtCorrelationId` of the request: the flow id of logs.
+    pub flow_id: Option<String>,
+    /// Where the client is.
+    pub client: Option<SocketAddr>,
+    /// Our end of the connection (`lastClientIface` is the interface that has this address).
+    pub local: Option<SocketAddr>,
+}
+
+/// Makes the typed parameters of an object that was read.
+pub(crate) fn decode<V: Verb>(params: Value) -> Result<V, VdsmError> {
+    serde_json::from_value(params).map_err(|error| {
+        // Reading has checked every field, so this is a fault of a declaration. Nothing of the value is shown.
+        VdsmError::internal(&format!("{}: {:?} error", V::DECL.method, error.classify()))
+    })
+}
+
+/// Writes an answer.
+pub(crate) fn encode<T: Serialize>(answer: &T) -> Result<Raw, VdsmError> {
+    to_raw_value(answer).map_err(|error| VdsmError::internal(&error.to_string()))
+}
