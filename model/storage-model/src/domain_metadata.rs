@@ -4,7 +4,7 @@
 //! `spbackends.py` (`SP_MD_FIELDS`: the pool's keys live in the master's file). Keys that are not known
 //! here survive a change of others.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use sha1::{Digest, Sha1};
 use uuid::Uuid;
@@ -453,12 +453,7 @@ fn checksum(values: &BTreeMap<String, String>) -> String {
         hash.update(b"=");
         hash.update(ascii(value));
     }
-    let mut text = String::with_capacity(40);
-    for byte in hash.finalize() {
-        // writing to a String cannot fail
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{:x}", hash.finalize())
 }
 
 fn ascii(text: &str) -> Vec<u8> {

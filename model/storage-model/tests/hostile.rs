@@ -1,4 +1,9 @@
 //! Parsers meet anything: no panic, and what they accept survives writing and reading.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed"
+)]
 
 use proptest::prelude::*;
 use storage_model::{
