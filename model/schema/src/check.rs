@@ -114,8 +114,9 @@ fn fits(value: &Value, ty: &Type) -> bool {
 
 fn fits_text(text: &str, scalar: Scalar) -> bool {
     match scalar {
-        Scalar::Int => text.parse::<i64>().is_ok(),
-        Scalar::Uint => text.parse::<u64>().is_ok(),
+        Scalar::Integer { min, max } => text
+            .parse::<i128>()
+            .is_ok_and(|number| (min..=max).contains(&number)),
         Scalar::Float => text.parse::<f64>().is_ok_and(f64::is_finite),
         Scalar::Bool => text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false"),
     }

@@ -107,20 +107,17 @@ impl Reader {
     }
 
     fn field(&mut self, object: &mut Map<String, Value>, field: &FieldDesc) {
-        match (object.get_mut(field.name), field.default) {
-            (None | Some(Value::Null), Some(default)) => {
-                let stand_in = default();
-                if stand_in.is_null() {
-                    object.remove(field.name);
-                } else {
-                    object.insert(field.name.to_owned(), stand_in);
-                }
-            }
-            (None | Some(Value::Null), None) if !field.required() => {
-                object.remove(field.name);
-            }
-            (None, None) => self.at_key(field.name, |reader| reader.refuse(field.ty, None)),
+        let given = object
+            .get_mut(field.name)
+            .filter(|value| !means_nothing(value, field));
+        match (given, field.default) {
             (Some(value), _) => self.at_key(field.name, |reader| reader.value(value, field.ty)),
+            (None, Some(default)) => stand_in(object, field.name, default()),
+            (None, None) if field.required() => {
+                let found = object.get(field.name);
+                self.at_key(field.name, |reader| reader.refuse(field.ty, found));
+            }
+            (None, None) => stand_in(object, field.name, Value::Null),
         }
     }
 
@@ -214,6 +211,24 @@ impl Reader {
         });
         self.path = path;
         result
+    }
+}
+
+/// `null` is nothing, and so is the empty string where text makes no sense: Engine sends all keys of a storage
+/// connection, whatever its type, and leaves them empty.
+fn means_nothing(value: &Value, field: &FieldDesc) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty() && !field.required() && !field.ty.holds_text(),
+        _ => false,
+    }
+}
+
+fn stand_in(object: &mut Map<String, Value>, name: &str, value: Value) {
+    if value.is_null() {
+        object.remove(name);
+    } else {
+        object.insert(name.to_owned(), value);
     }
 }
 
@@ -329,8 +344,11 @@ fn read_text(value: &Value, scalar: Scalar) -> Outcome {
         _ => return Outcome::Refused,
     };
     let canonical = match scalar {
-        Scalar::Int => text.parse::<i64>().ok().map(|number| number.to_string()),
-        Scalar::Uint => text.parse::<u64>().ok().map(|number| number.to_string()),
+        Scalar::Integer { min, max } => text
+            .parse::<i128>()
+            .ok()
+            .filter(|number| (min..=max).contains(number))
+            .map(|number| number.to_string()),
         Scalar::Float => text
             .parse::<f64>()
             .ok()

@@ -66,10 +66,13 @@ pub enum Type {
 /// What the text of a [`Type::Text`] is parsed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scalar {
-    /// A signed integer.
-    Int,
-    /// An unsigned integer.
-    Uint,
+    /// An integer within bounds.
+    Integer {
+        /// Least value.
+        min: i128,
+        /// Greatest value.
+        max: i128,
+    },
     /// A decimal number.
     Float,
     /// `true` or `false`, in any case.
@@ -154,6 +157,17 @@ impl Type {
         }
     }
 
+    /// May the empty string be one of its values?
+    pub fn holds_text(&self) -> bool {
+        match self {
+            Self::Any | Self::Str | Self::Secret | Self::DomainXml => true,
+            Self::Enum(desc) => desc.values.iter().any(|value| value.name.is_empty()),
+            Self::Optional(inner) => inner.holds_text(),
+            Self::Union(variants) => variants.iter().any(|variant| variant.holds_text()),
+            _ => false,
+        }
+    }
+
     /// The type beneath [`Type::Optional`], or itself.
     pub fn inner(&self) -> &Self {
         match self {
@@ -210,8 +224,8 @@ fn write_joined<T: fmt::Display>(
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Int => "int",
-            Self::Uint => "uint",
+            Self::Integer { min: 0, .. } => "uint",
+            Self::Integer { .. } => "int",
             Self::Float => "float",
             Self::Bool => "boolean",
         })

@@ -107,7 +107,7 @@ wire! {
 }
 
 sealed! {
-    /// A storage server. Which keys count depends on the type of the domain.
+    /// A storage server. Which keys count depends on the type of the domain; Engine sends the others empty.
     pub struct ConnectionParams {
         /// Engine's id of the connection; comes back in the answer.
         id: String,
@@ -129,6 +129,8 @@ sealed! {
         port: Option<Str<u32>>,
         /// ISCSI: group of the portal.
         tpgt: Option<Str<i32>>,
+        /// ISCSI: is the portal's address an IPv6 one?
+        ipv6_enabled: Option<Str<bool>>,
         /// ISCSI: user of CHAP.
         user: Option<String>,
         /// ISCSI: password of CHAP.

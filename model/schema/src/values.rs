@@ -23,22 +23,22 @@ pub trait Textual: fmt::Display + FromStr {
 }
 
 macro_rules! textual {
-    ($($rust:ty => $scalar:ident;)*) => {$(
+    ($($rust:ty => $scalar:expr;)*) => {$(
         impl Textual for $rust {
-            const SCALAR: Scalar = Scalar::$scalar;
+            const SCALAR: Scalar = $scalar;
         }
     )*};
 }
 
 textual! {
-    i32 => Int;
-    i64 => Int;
-    u32 => Uint;
-    u64 => Uint;
-    f64 => Float;
-    bool => Bool;
-    Fixed2 => Float;
-    PyBool => Bool;
+    i32 => Scalar::Integer { min: i32::MIN as i128, max: i32::MAX as i128 };
+    i64 => Scalar::Integer { min: i64::MIN as i128, max: i64::MAX as i128 };
+    u32 => Scalar::Integer { min: 0, max: u32::MAX as i128 };
+    u64 => Scalar::Integer { min: 0, max: u64::MAX as i128 };
+    f64 => Scalar::Float;
+    bool => Scalar::Bool;
+    Fixed2 => Scalar::Float;
+    PyBool => Scalar::Bool;
 }
 
 impl<T: Textual> Wire for Str<T> {

@@ -76,6 +76,8 @@ wire! {
 sealed! {
     /// A VM to be made. Engine describes it by `xml` alone; other keys of older engines are passed over.
     pub struct VmParams {
+        /// The VM, once more; not used.
+        vm_id "vmId": Option<Uuid>,
         /// The domain XML with `ovirt-vm` metadata.
         xml: Option<DomainXml>,
         /// Start with CPUs stopped.
