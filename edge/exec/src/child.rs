@@ -145,16 +145,14 @@ impl Command {
         })
     }
 
-    fn limits(&self) -> Vec<(libc::c_int, u64)> {
+    fn limits(&self) -> Vec<(u32, u64)> {
         let cpu = self
             .cpu_limit
             .map(|time| (libc::RLIMIT_CPU, time.as_secs().max(1)));
         let memory = self.memory_limit.map(|bytes| (libc::RLIMIT_AS, bytes));
         let file = self.file_limit.map(|bytes| (libc::RLIMIT_FSIZE, bytes));
         let limits = [cpu, memory, file].into_iter().flatten();
-        limits
-            .map(|(resource, value)| (resource as libc::c_int, value))
-            .collect()
+        limits.collect()
     }
 
     /// The numbers that become 0, 1, 2: each above 2, so that moving one never overwrites another.

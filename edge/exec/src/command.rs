@@ -25,7 +25,7 @@ pub const SEARCH: [&str; 7] = [
 ];
 
 /// How long a program may run if nothing was said.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Between SIGTERM and SIGKILL, if nothing was said.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(2);

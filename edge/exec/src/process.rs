@@ -114,7 +114,7 @@ pub(crate) fn wait_readable(fd: &impl AsFd, deadline: Instant) -> bool {
 
 /// A duration for `poll`, at most a day.
 pub(crate) fn timespec(duration: Duration) -> Timespec {
-    let capped = duration.min(Duration::from_secs(86_400));
+    let capped = duration.min(Duration::from_hours(24));
     Timespec {
         tv_sec: i64::try_from(capped.as_secs()).unwrap_or(86_400),
         tv_nsec: i64::from(capped.subsec_nanos()),

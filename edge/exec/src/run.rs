@@ -331,8 +331,8 @@ fn reading_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Reads at most 1 MiB of what is there, so that no output can starve the deadline; at its end the
 /// descriptor goes.
 fn read_some(slot: &mut Option<OwnedFd>, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-    let mut buffer = [0_u8; 65_536];
-    for _ in 0..16 {
+    let mut buffer = [0_u8; 16_384];
+    for _ in 0..64 {
         let Some(fd) = slot.as_ref() else {
             return Ok(());
         };

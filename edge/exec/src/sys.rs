@@ -36,7 +36,7 @@ pub(crate) struct Plan {
     pub(crate) nice: Option<i32>,
     pub(crate) io_priority: Option<i32>,
     /// Resource and its soft and hard limit.
-    pub(crate) limits: Vec<(c_int, u64)>,
+    pub(crate) limits: Vec<(u32, u64)>,
     pub(crate) umask: Option<u32>,
 }
 
@@ -269,13 +269,13 @@ fn become_program(shared: &Shared<'_>) -> c_int {
             return fail(shared, number);
         }
     }
-    // SAFETY: prctl, getppid and kill(self) take no pointers.
     if plan.death_signal && shared.inner_stack.is_null() {
+        // SAFETY: prctl, getppid, getpid and kill take no pointers. (raise would use the parent's thread id.)
         unsafe {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             // The parent may have died before the call above took hold.
             if libc::getppid() != shared.parent {
-                libc::raise(libc::SIGKILL);
+                libc::kill(libc::getpid(), libc::SIGKILL);
             }
         }
     }
@@ -291,14 +291,24 @@ fn become_program(shared: &Shared<'_>) -> c_int {
     fail(shared, 11)
 }
 
-/// Ignored signals would stay ignored in the program (SIGPIPE is ignored by every Rust program).
+/// Ignored signals would stay ignored in the program (SIGPIPE is ignored by every Rust program). The raw
+/// call: the C library's refuses the two signals that it uses itself, which a parent may have ignored too.
 fn reset_signals() {
-    // SAFETY: an all-zero sigaction is SIG_DFL with an empty mask. The child has its own table of
-    // handlers (no CLONE_SIGHAND). SIGKILL, SIGSTOP and the C library's two answer an error: fine.
-    unsafe {
-        let default: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        for signal in 1..=64 {
-            libc::sigaction(signal, &raw const default, ptr::null_mut());
+    let default = [0_u64; 4];
+    let none = ptr::null_mut::<u64>();
+    for signal in 1..=64 {
+        // SAFETY: all zeroes are SIG_DFL, no flags, an empty mask, in the kernel's 32-byte sigaction of the
+        // 64-bit architectures. The child has its own table of handlers (no CLONE_SIGHAND). SIGKILL and
+        // SIGSTOP answer an error: fine.
+        unsafe {
+            let action = default.as_ptr();
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                action,
+                none,
+                size_of::<u64>(),
+            );
         }
     }
 }

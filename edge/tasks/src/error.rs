@@ -1,5 +1,7 @@
 //! What is refused. `Display` is upstream's text for the wire, byte for byte where upstream has one.
 
+use std::fmt::Write;
+
 use persist::PersistError;
 
 use crate::State;
@@ -98,7 +100,7 @@ fn quoted(text: &str) -> String {
             '\t' => shown.push_str("\\t"),
             letter if letter == quote => shown.extend(['\\', letter]),
             letter if (letter as u32) < 0x20 || letter as u32 == 0x7f => {
-                shown.push_str(&format!("\\x{:02x}", letter as u32));
+                let _ = write!(shown, "\\x{:02x}", letter as u32);
             }
             letter => shown.push(letter),
         }

@@ -116,12 +116,13 @@ mod tests {
 
     #[test]
     fn transitions() {
+        use State::{Aborting, Failed, Finished, Queued, Recovered, Recovering, Running};
+
         let legal: Vec<(State, State)> = State::ALL
             .into_iter()
             .flat_map(|from| State::ALL.map(|to| (from, to)))
             .filter(|(from, to)| from.may_become(*to))
             .collect();
-        use State::{Aborting, Failed, Finished, Queued, Recovered, Recovering, Running};
         let wanted = [
             (Queued, Running),
             (Queued, Aborting),

@@ -91,6 +91,7 @@ impl Task {
             id,
             live: Mutex::new(live),
             changed: Condvar::new(),
+            writing: Mutex::new(()),
         }
     }
 

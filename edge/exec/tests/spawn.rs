@@ -1,0 +1,168 @@
+//! Children with a handle, and programs in the background.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    thread,
+    time::{Duration, Instant},
+};
+
+use exec::{Command, Daemon, ExecError, Exit, Process, Stdio};
+
+#[test]
+fn a_child_is_talked_to_and_waited_for() {
+    let mut child = Command::new("cat").stdin_to(Stdio::Pipe).spawn().unwrap();
+    assert_eq!(child.try_wait(), None);
+    assert_eq!(child.wait(Duration::from_millis(50)), None);
+    child
+        .pipes
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"hello")
+        .unwrap();
+    let mut said = String::new();
+    child
+        .pipes
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(said, "hello");
+    assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Code(0)));
+    assert_eq!(
+        child.wait(Duration::ZERO),
+        Some(Exit::Code(0)),
+        "the status is kept"
+    );
+    assert!(child.signal(15).is_err());
+}
+
+#[test]
+fn a_dropped_child_is_gone_with_its_children() {
+    let child = Command::new("/bin/sh")
+        .args(["-c", "sleep 1000 & exec sleep 1001"])
+        .grace(Duration::from_millis(200))
+        .spawn()
+        .unwrap();
+    let process = child.process().unwrap();
+    thread::sleep(Duration::from_millis(200));
+    let inner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.pid)).unwrap();
+    let inner = Process::find(inner.trim().parse().unwrap()).unwrap();
+    drop(child);
+    assert!(!process.is_alive() && inner.wait(Duration::from_secs(2)));
+    assert!(Process::find(process.pid).is_none(), "collected, no zombie");
+}
+
+#[test]
+fn signals_reach_a_child() {
+    let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+    child.signal(10).unwrap();
+    assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Signal(10)));
+}
+
+#[test]
+fn a_child_dies_with_the_thread_that_started_it() {
+    let child = thread::spawn(|| {
+        Command::new("sleep")
+            .arg("1000")
+            .die_with_parent()
+            .spawn()
+            .unwrap()
+    });
+    let mut child = child.join().unwrap();
+    assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Signal(9)));
+}
+
+#[test]
+fn a_background_program_is_nobodys_child_and_writes_its_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon {
+        log: dir.path().join("log"),
+    };
+    let script = "echo out; echo err >&2; cat; exec sleep 1000";
+    let process = Command::new("/bin/sh")
+        .args(["-c", script])
+        .spawn_daemon(&daemon)
+        .unwrap();
+    assert!(process.is_alive());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while fs::read_to_string(&daemon.log).unwrap() != "out\nerr\n" {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(5));
+    }
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap();
+    let fields: Vec<i32> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(1)
+        .map(|f| f.parse().unwrap_or(0))
+        .collect();
+    let own = i32::try_from(std::process::id()).unwrap();
+    assert_ne!(fields[0], own, "not our child");
+    assert_eq!(fields[1], process.pid, "its own group");
+    assert_ne!(
+        fields[2],
+        rustix::process::getsid(None)
+            .unwrap()
+            .as_raw_nonzero()
+            .get(),
+        "another session"
+    );
+    let mut fds: Vec<_> = fs::read_dir(format!("/proc/{}/fd", process.pid))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    fds.sort();
+    assert_eq!(fds, ["0", "1", "2"]);
+    assert!(process.terminate(Duration::from_secs(2)));
+    assert!(!process.is_alive());
+    assert!(
+        process.terminate(Duration::ZERO),
+        "a second time is no error"
+    );
+}
+
+#[test]
+fn a_background_program_that_cannot_start_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon {
+        log: dir.path().join("log"),
+    };
+    assert!(matches!(
+        Command::new("/no/such").spawn_daemon(&daemon),
+        Err(ExecError::NotFound { .. })
+    ));
+    let none = Daemon {
+        log: dir.path().join("none/log"),
+    };
+    assert!(matches!(
+        Command::new("true").spawn_daemon(&none),
+        Err(ExecError::Io { .. })
+    ));
+    let cwd = Command::new("true").cwd("/no/such").spawn_daemon(&daemon);
+    assert!(matches!(cwd, Err(ExecError::Start { step: "chdir", .. })));
+}
+
+#[test]
+fn a_background_program_as_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon {
+        log: dir.path().join("log"),
+    };
+    let command = Command::new("sleep").arg("1000").user(65534, 65534, &[]);
+    let process = command.spawn_daemon(&daemon).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
+    assert!(
+        status.contains("Uid:\t65534\t65534\t65534\t65534"),
+        "{status}"
+    );
+    assert!(process.terminate(Duration::from_secs(2)));
+}
