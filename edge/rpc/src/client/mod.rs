@@ -38,7 +38,7 @@ const WAITING_EVENTS: usize = 4096;
 /// Bytes that may wait to be written; a server that takes nothing loses the connection.
 const OUTGOING_BYTES: usize = 256 * 1024 * 1024;
 /// Time in which a server must take some byte of what is queued.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// Largest answer taken.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
 

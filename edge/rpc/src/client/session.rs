@@ -77,10 +77,9 @@ impl Session {
                     reply,
                 } => {
                     let call = self.shared.state().calls.remove(&id);
-                    match call {
-                        // A caller that stopped waiting has removed itself or is about to.
-                        Some(call) => drop(call.send(reply)),
-                        None => tracing::debug!(%id, "answer that nobody waits for"),
+                    // A caller that stops waiting just now does not care any more.
+                    if call.is_none_or(|call| call.send(reply).is_err()) {
+                        tracing::debug!(%id, "answer that nobody waits for");
                     }
                 }
                 Received::Response { id: None, reply } => {

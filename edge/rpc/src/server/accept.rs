@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -111,6 +112,7 @@ impl Connection {
     async fn greet(&self, stream: TcpStream) -> io::Result<CloseReason> {
         // Answers are small and awaited.
         stream.set_nodelay(true)?;
+        keep_alive(&stream)?;
         let local_address = stream.local_addr()?;
         let peer = |common_name| PeerInfo {
             address: self.address,
@@ -140,7 +142,8 @@ impl Connection {
         stream: TcpStream,
     ) -> io::Result<TlsStream<TcpStream>> {
         let limit = self.shared.config.limits.first_frame;
-        match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
+        let accept = timeout(limit, TlsAcceptor::from(config).accept(stream));
+        match self.unless_stopped(accept).await? {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(io::Error::other(format!(
                 "TLS handshake: {}",
@@ -153,6 +156,14 @@ impl Connection {
         }
     }
 
+    /// A server that stops waits for nobody who has not said a word yet.
+    async fn unless_stopped<T>(&self, step: impl Future<Output = T>) -> io::Result<T> {
+        tokio::select! {
+            output = step => Ok(output),
+            () = self.shared.stop.cancelled() => Err(io::Error::other("the server stops")),
+        }
+    }
+
     async fn speak<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut stream: S,
@@ -162,7 +173,7 @@ impl Connection {
         let since = Instant::now();
         let mut input = BytesMut::new();
         let detect = timeout(limits.first_frame, detect::detect(&mut stream, &mut input));
-        let Ok(protocol) = detect.await else {
+        let Ok(protocol) = self.unless_stopped(detect).await? else {
             return Ok(CloseReason::NoFirstFrame(limits.first_frame));
         };
         match protocol? {
@@ -189,6 +200,16 @@ impl Connection {
         );
         Ok(link.run(&mut session).await)
     }
+}
+
+/// Lets the kernel find out about peers that vanished without heart-beats: after 60 s of silence
+/// it asks, and gives up after 6 questions, 10 s apart.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_mins(1))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(stream, 6)?;
+    Ok(())
 }
 
 /// The reason in words that name the usual mistakes.

@@ -97,7 +97,7 @@ impl Caller {
         match jsonrpc::parse(body, self.shared.config.limits.batch) {
             Incoming::Single(Ok(request)) => route.serve_one(request),
             Incoming::Single(Err(Rejected { id, error })) => {
-                route.answer(id.as_deref(), &Err(error))
+                route.answer(id.as_deref(), &Err(error));
             }
             Incoming::Batch(items) => route.serve_batch(items),
         }

@@ -75,7 +75,7 @@ impl Default for Limits {
             frame: FrameLimits::default(),
             outgoing_bytes: 64 * 1024 * 1024,
             first_frame: Duration::from_secs(10),
-            stall: Duration::from_secs(60),
+            stall: Duration::from_mins(1),
             connections: 4096,
             connections_per_peer: 2048,
             in_flight: 1024,
