@@ -303,7 +303,10 @@ impl HostStats {
         let (own_user, own_sys) = window
             .as_ref()
             .map_or((0.0, 0.0), |w| w.rates(w.previous.own, now.own, 1.0));
-        let dropped = |of: fn(&Link) -> u64| now.links.iter().map(of).sum::<u64>().to_string();
+        let dropped = |of: fn(&Link) -> u64| {
+            let all = now.links.iter().map(of).fold(0, u64::saturating_add);
+            all.to_string()
+        };
         Self {
             cpu_load: now.load.clone().unwrap_or_else(|| "0.0".to_owned()),
             cpu_user: two(user),

@@ -1,0 +1,643 @@
+//! The answers as they go over the wire: names, types and values that Engine's parser takes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use host::{
+    Capabilities, DomainHealth, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Live,
+    Sampler, Settings, Version, VmCounts, cluster_levels,
+};
+use host_model::{
+    Address, AddressScope, Bond, Bridge, Cpu, CpuTimes, Dmi, Facts, FcHost, HugePages, Kdump, Link,
+    LinkCounters, LinkKind, Memory, NumaNode, PackageVersion, Packages, PageCount, Route, Sample,
+    VlanLink,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const CAPS: &str = r"<capabilities>
+  <host><cpu><arch>x86_64</arch><counter name='tsc' frequency='2599998000' scaling='no'/></cpu></host>
+  <guest><os_type>hvm</os_type><arch name='i686'><machine>old</machine></arch></guest>
+  <guest><os_type>hvm</os_type><arch name='x86_64'>
+    <machine maxCpus='255'>pc-i440fx-7.2</machine><machine canonical='pc-i440fx-7.2'>pc</machine>
+    <domain type='qemu'/><domain type='kvm'><machine canonical='pc-q35-7.2'>q35</machine></domain>
+  </arch></guest>
+</capabilities>";
+
+const DOMCAPS: &str = r"<domainCapabilities><cpu>
+  <mode name='host-model' supported='yes'><model fallback='forbid'>Skylake</model>
+    <feature policy='require' name='vmx'/><feature policy='disable' name='hle'/><feature policy='require' name='fpu'/></mode>
+  <mode name='custom' supported='yes'><model usable='yes'>Nehalem-IBRS</model><model usable='no'>EPYC</model>
+    <model usable='yes'>qemu64</model></mode>
+</cpu></domainCapabilities>";
+
+fn hypervisor(kvm: bool) -> Hypervisor {
+    let versions = (Some(9_000_000), Some(7_002_000));
+    Hypervisor::parse(kvm, "x86_64", CAPS, DOMCAPS, versions).expect("XML")
+}
+
+fn address(ip: &str, prefix: u8, scope: AddressScope, dynamic: bool) -> Address {
+    Address {
+        ip: ip.parse().expect("an address"),
+        prefix,
+        scope,
+        secondary: false,
+        dynamic,
+    }
+}
+
+fn eth0() -> Link {
+    Link {
+        name: "eth0".into(),
+        kind: LinkKind::Nic,
+        hwaddr: "02:fc:00:00:00:01".into(),
+        mtu: 1400,
+        operstate: "up".into(),
+        carrier: true,
+        duplex: "unknown".into(),
+        addresses: vec![
+            address("198.51.100.9", 24, AddressScope::Global, false),
+            address("192.0.2.2", 24, AddressScope::Global, false),
+            address("fd00::2", 64, AddressScope::Global, false),
+            address("fe80::1", 64, AddressScope::Link, false),
+        ],
+        counters: LinkCounters {
+            rx_bytes: 861_066_207,
+            tx_bytes: 2_062_074,
+            rx_dropped: 3,
+            tx_dropped: 5,
+            rx_errors: 1,
+            tx_errors: 2,
+        },
+        ..Link::default()
+    }
+}
+
+fn named(name: &str, kind: LinkKind) -> Link {
+    Link {
+        name: name.into(),
+        kind,
+        ..Link::default()
+    }
+}
+
+fn route(gateway: &str, table: u32) -> Route {
+    Route {
+        device: "eth0".into(),
+        gateway: gateway.parse().expect("an address"),
+        metric: 0,
+        table,
+    }
+}
+
+fn facts() -> Facts {
+    let mut facts = Facts {
+        cpus: vec![
+            Cpu::default(),
+            Cpu {
+                id: 1,
+                core: 1,
+                ..Cpu::default()
+            },
+            Cpu {
+                id: 2,
+                core: 1,
+                ..Cpu::default()
+            },
+        ],
+        numa: vec![node()],
+        memory: memory(),
+        vulnerabilities: BTreeMap::from([("mds".into(), "Not affected".into())]),
+        iscsi_initiator: Some("iqn.x".into()),
+        fc_hosts: vec![FcHost {
+            wwnn: "20".into(),
+            wwpn: "10".into(),
+            model: "LPe".into(),
+        }],
+        hugepages: BTreeMap::from([(2048, HugePages::default())]),
+        kdump: Kdump::Disabled,
+        ..Facts::default()
+    };
+    facts.cpu.flags = vec!["fpu".into(), "vme".into()];
+    facts.cpu.mhz = Some("2599.998".into());
+    facts.cpu.model = Some("Intel(R) Xeon(R) Processor".into());
+    facts.kernel.release = "6.18.44-fc-v669".into();
+    facts.os.name = "Debian".into();
+    facts.network.links = vec![eth0(), named("lo", LinkKind::Loopback)];
+    facts.network.routes = vec![route("192.0.2.1", 254), route("fd00::1", 254)];
+    let libvirt = PackageVersion {
+        version: "9.0.0".into(),
+        release: "4+deb12u2".into(),
+    };
+    facts.packages = Packages::Known(BTreeMap::from([("libvirt".into(), libvirt)]));
+    facts
+}
+
+fn memory() -> Memory {
+    Memory {
+        total: 24_684_000,
+        free: 19_582_000,
+        cached: 1_100_000,
+        anon_huge: 3_256_320,
+        swap_total: 2_097_152,
+        swap_free: 1_048_576,
+        ..Memory::default()
+    }
+}
+
+fn node() -> NumaNode {
+    let pages = |total, free| PageCount { total, free };
+    NumaNode {
+        id: 0,
+        cpus: vec![0, 1, 2],
+        total_kib: 24_684_000,
+        free_kib: 19_582_000,
+        pages: BTreeMap::from([(4, pages(2_939_443, 1_664_122)), (2048, pages(0, 0))]),
+        distances: vec![10],
+    }
+}
+
+fn capabilities_of(facts: &Facts, hypervisor: Option<&Hypervisor>, settings: &Settings) -> Value {
+    let features = Features {
+        domain_versions: vec![5],
+        live_merge: true,
+        ..Features::default()
+    };
+    let inputs = Inputs {
+        facts,
+        hypervisor,
+        settings,
+        features: &features,
+        version: &Version::default(),
+        last_client_iface: Some("lo"),
+    };
+    serde_json::to_value(Capabilities::of(&inputs)).expect("JSON")
+}
+
+fn settings() -> Settings {
+    Settings {
+        reserved_mib: 321,
+        guest_overhead_mib: 65,
+        fake_nics: vec!["dummy_*".into(), "veth_*".into()],
+        hidden_nics: vec!["w*".into(), "usb*".into()],
+        ..Settings::default()
+    }
+}
+
+/// Expected parts of an answer, each compared whole.
+fn has(answer: &Value, expected: &Value) {
+    for (key, value) in expected.as_object().expect("an object") {
+        assert_eq!(answer.get(key), Some(value), "{key}");
+    }
+}
+
+#[test]
+fn capabilities_as_engine_reads_them() {
+    let answer = capabilities_of(&facts(), Some(&hypervisor(true)), &settings());
+    let expected = json!({
+        "kvmEnabled": "true", "cpuCores": "2", "cpuThreads": "3", "cpuSockets": "1",
+        "onlineCpus": "0,1,2", "cpuSpeed": "2599.998", "cpuModel": "Intel(R) Xeon(R) Processor",
+        "cpuFlags": "fpu,spec_ctrl,vme,vmx,model_Nehalem-IBRS,model_qemu64",
+        "software_version": "4.50.7", "supportedENGINEs": ["4.2", "4.3", "4.4", "4.5"],
+        "clusterLevels": ["4.2", "4.3", "4.4", "4.5", "4.6", "4.7"],
+        "networks": {}, "bondings": {}, "bridges": {}, "vlans": {}, "hooks": {},
+        "emulatedMachines": ["pc-q35-7.2", "q35"], "tscFrequency": "2599998000", "tscScaling": false,
+        "HBAInventory": {"iSCSI": [{"InitiatorName": "iqn.x"}], "FC": [{"wwpn": "10", "wwnn": "20", "model": "LPe"}]},
+        "memSize": "24105", "reservedMem": "321", "guestOverhead": "65", "vmTypes": ["kvm"],
+        "numaNodes": {"0": {"totalMemory": "24105", "cpus": [0, 1, 2],
+            "hugepages": {"4": {"totalPages": "2939443"}, "2048": {"totalPages": "0"}}}},
+        "numaNodeDistance": {"0": [10]}, "autoNumaBalancing": 2, "selinux": {"mode": "-1"},
+        "liveMerge": "true", "liveSnapshot": "false", "kdumpStatus": 0, "hugepages": [2048],
+        "kernelFeatures": {"MDS": "(Not affected)"}, "boot_uuid": "", "domain_versions": [5],
+        "hostdevPassthrough": "false", "netConfigDirty": "False", "lastClientIface": "lo",
+    });
+    has(&answer, &expected);
+    has(
+        &answer["packages2"],
+        &json!({
+            "kernel": {"version": "6.18.44", "release": "fc-v669"},
+            "libvirt": {"version": "9.0.0", "release": "4+deb12u2"},
+        }),
+    );
+    let first = json!({"cpu_id": 0, "numa_cell_id": 0, "socket_id": 0, "die_id": 0, "core_id": 0});
+    assert_eq!(answer["cpuTopology"][0], first);
+}
+
+#[test]
+fn a_card_with_the_address_of_its_gateways_subnet() {
+    let answer = capabilities_of(&facts(), None, &settings());
+    let expected = json!({
+        "hwaddr": "02:fc:00:00:00:01", "addr": "192.0.2.2", "netmask": "255.255.255.0",
+        "ipv4addrs": ["198.51.100.9/24", "192.0.2.2/24"], "ipv6addrs": ["fd00::2/64"],
+        "ipv6autoconf": false, "gateway": "192.0.2.1", "ipv6gateway": "fd00::1", "mtu": "1400",
+        "ipv4defaultroute": true, "dhcpv4": false, "dhcpv6": false, "speed": 0,
+    });
+    assert_eq!(answer["nics"], json!({"eth0": expected}));
+}
+
+#[test]
+fn a_card_without_addresses() {
+    let mut facts = facts();
+    facts.network.links = vec![named("eth1", LinkKind::Nic)];
+    facts.network.routes.clear();
+    let nic = &capabilities_of(&facts, None, &settings())["nics"]["eth1"];
+    has(
+        nic,
+        &json!({
+            "addr": "", "netmask": "", "ipv4addrs": [], "ipv6addrs": [], "gateway": "",
+            "ipv6gateway": "::", "ipv4defaultroute": false,
+        }),
+    );
+}
+
+#[test]
+fn leased_and_advertised_addresses_are_told() {
+    let mut facts = facts();
+    facts.network.links[0].ipv6_autoconf = true;
+    facts.network.links[0].addresses = vec![
+        address("10.0.0.9", 8, AddressScope::Global, true),
+        address("fd00::9", 128, AddressScope::Global, true),
+        address("fd00::a", 64, AddressScope::Global, true),
+    ];
+    // The gateway is in no subnet of the card and known only to another table; the first address counts.
+    facts.network.routes = vec![route("192.0.2.1", 1000)];
+    let nic = &capabilities_of(&facts, None, &settings())["nics"]["eth0"];
+    has(
+        nic,
+        &json!({
+            "addr": "10.0.0.9", "netmask": "255.0.0.0", "gateway": "192.0.2.1",
+            "ipv4defaultroute": false, "dhcpv4": true, "dhcpv6": true, "ipv6autoconf": true,
+        }),
+    );
+}
+
+#[test]
+fn several_gateways_are_none() {
+    let mut facts = facts();
+    facts.network.routes = vec![route("192.0.2.1", 254), route("192.0.2.254", 1000)];
+    let nic = &capabilities_of(&facts, None, &settings())["nics"]["eth0"];
+    has(nic, &json!({"gateway": "", "ipv4defaultroute": false}));
+}
+
+#[test]
+fn interfaces_by_kind_and_configuration() {
+    let bond = Bond {
+        slaves: vec!["eth2".into()],
+        options: vec![("mode".into(), "4".into())],
+        aggregator: Some("1".into()),
+        ..Bond::default()
+    };
+    let bridge = Bridge {
+        ports: vec!["eth1".into()],
+        stp: true,
+    };
+    let vlan = VlanLink {
+        device: "eth0".into(),
+        id: 5,
+    };
+    let mut port = named("eth3", LinkKind::Nic);
+    port.master = Some("bondhid".into());
+    let mut facts = facts();
+    facts.network.links = vec![
+        named("bond0", LinkKind::Bond(bond)),
+        named("bondhid", LinkKind::Bond(Bond::default())),
+        named("br0", LinkKind::Bridge(bridge)),
+        named(";vdsmdummy;", LinkKind::Bridge(Bridge::default())),
+        named("eth0.5", LinkKind::Vlan(vlan)),
+        named("dummy_1", LinkKind::Fake),
+        named("veth1", LinkKind::Fake),
+        named("wlan0", LinkKind::Nic),
+        named("ifb0", LinkKind::Other),
+        named("vf0", LinkKind::Vf),
+        port,
+    ];
+    let settings = Settings {
+        hidden_bonds: vec!["bondh?d".into()],
+        ..settings()
+    };
+    let answer = capabilities_of(&facts, None, &settings);
+    let names = |key: &str| -> Vec<String> {
+        answer[key]
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    assert_eq!(names("nics"), ["dummy_1", "vf0"]);
+    assert_eq!(names("bondings"), ["bond0"]);
+    assert_eq!(names("bridges"), ["br0"]);
+    has(
+        &answer["bridges"]["br0"],
+        &json!({"ports": ["eth1"], "stp": "on"}),
+    );
+    has(
+        &answer["vlans"]["eth0.5"],
+        &json!({"iface": "eth0", "vlanid": 5}),
+    );
+    let bond = &answer["bondings"]["bond0"];
+    has(
+        bond,
+        &json!({"slaves": ["eth2"], "opts": {"mode": "4"}, "switch": "legacy", "active_slave": ""}),
+    );
+    assert_eq!(
+        bond.get("ad_aggregator_id"),
+        None,
+        "only with the partner's address"
+    );
+}
+
+/// A null is worse to Engine than an absent key, whatever is unknown.
+#[test]
+fn unknown_is_absent_and_what_engine_needs_is_there() {
+    let answer = capabilities_of(&Facts::default(), None, &Settings::default());
+    no_nulls(&answer, "capabilities");
+    has(
+        &answer,
+        &json!({
+            "cpuSpeed": "0.0", "HBAInventory": {"iSCSI": [], "FC": []}, "kvmEnabled": "false",
+            "kdumpStatus": -1, "emulatedMachines": [], "nics": {},
+        }),
+    );
+    for key in ["uuid", "ISCSIInitiatorName", "cpuModel"] {
+        assert_eq!(answer.get(key), None, "{key}");
+    }
+    let stats = HostStats::of(None, &Sample::default(), &Live::default());
+    no_nulls(&serde_json::to_value(stats).expect("JSON"), "stats");
+}
+
+fn no_nulls(value: &Value, at: &str) {
+    match value {
+        Value::Null => unreachable!("{at} is null"),
+        Value::Object(map) => map
+            .iter()
+            .for_each(|(k, v)| no_nulls(v, &format!("{at}.{k}"))),
+        Value::Array(list) => list.iter().for_each(|v| no_nulls(v, at)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_given_id_wins_over_the_firmwares() {
+    let mut facts = facts();
+    facts.dmi.uuid = Some("4C4C-AA".into());
+    let id = |facts: &Facts| capabilities_of(facts, None, &settings())["uuid"].clone();
+    assert_eq!(id(&facts), "4c4c-aa");
+    facts.vdsm_id = Some("given".into());
+    assert_eq!(id(&facts), "given");
+}
+
+#[test]
+fn threads_count_as_cores_if_configured() {
+    let settings = Settings {
+        threads_as_cores: true,
+        ..settings()
+    };
+    assert_eq!(capabilities_of(&facts(), None, &settings)["cpuCores"], "3");
+}
+
+#[test]
+fn a_realtime_kernel_is_told_from_its_version() {
+    let mut facts = facts();
+    let realtime =
+        |facts: &Facts| capabilities_of(facts, None, &settings())["realtimeKernel"].clone();
+    facts.kernel.version = "#1 SMP PREEMPT_DYNAMIC START 2026".into();
+    assert_eq!(realtime(&facts), false);
+    facts.kernel.version = "#1 SMP PREEMPT_RT Debian".into();
+    assert_eq!(realtime(&facts), true);
+}
+
+#[test]
+fn machines_without_kvm_are_those_of_the_architecture() {
+    let tcg = hypervisor(false);
+    assert_eq!(tcg.machines, ["pc", "pc-i440fx-7.2"]);
+    assert_eq!(
+        capabilities_of(&facts(), Some(&tcg), &settings())["kvmEnabled"],
+        "false"
+    );
+}
+
+#[test]
+fn levels_follow_libvirt_and_qemu() {
+    assert_eq!(cluster_levels(None, None).last(), Some(&"4.6"));
+    assert_eq!(cluster_levels(Some((7, 9)), None).last(), Some(&"4.6"));
+    assert_eq!(
+        cluster_levels(Some((8, 0)), Some((7, 2))).last(),
+        Some(&"4.7")
+    );
+    assert_eq!(
+        cluster_levels(Some((10, 10)), Some((9, 0))).last(),
+        Some(&"4.7")
+    );
+    assert_eq!(
+        cluster_levels(Some((11, 0)), Some((10, 0))).last(),
+        Some(&"4.8")
+    );
+}
+
+#[test]
+fn hardware_is_what_the_firmware_tells() {
+    let mut facts = Facts::default();
+    let told = |facts: &Facts| serde_json::to_value(HardwareInfo::of(facts)).expect("JSON");
+    assert_eq!(told(&facts), json!({}));
+    facts.dmi = Dmi {
+        manufacturer: Some("Maker".into()),
+        product: Some("P".into()),
+        version: Some("1".into()),
+        serial: Some("S".into()),
+        uuid: Some("ab-1".into()),
+        family: Some("F".into()),
+    };
+    let expected = json!({
+        "systemManufacturer": "Maker", "systemProductName": "P", "systemVersion": "1",
+        "systemSerialNumber": "S", "systemUUID": "AB-1", "systemFamily": "F",
+    });
+    assert_eq!(told(&facts), expected);
+}
+
+fn sample(seconds: u64, user: u64, system: u64) -> Sample {
+    let times = |user, system| CpuTimes {
+        user,
+        system,
+        idle: 0,
+    };
+    Sample {
+        monotonic: Duration::from_secs(seconds),
+        unix: 1_795_329_582.474,
+        ticks_per_second: 100,
+        total: times(user * 2, system * 2),
+        cpus: BTreeMap::from([(0, times(user, system)), (1, times(user, system))]),
+        own: times(seconds, seconds.saturating_mul(2)),
+        load: Some("2.65".into()),
+        boot_time: Some(1_795_326_755),
+        memory: memory(),
+        hugepages: BTreeMap::from([(
+            2048,
+            HugePages {
+                free: 7,
+                total: 9,
+                ..HugePages::default()
+            },
+        )]),
+        numa: vec![node()],
+        thp: Some("madvise".into()),
+        links: vec![eth0()],
+        disks: vec![("/tmp".into(), Some(70_256 << 20)), ("/gone".into(), None)],
+        ..Sample::default()
+    }
+}
+
+fn live() -> Live {
+    let health = DomainHealth {
+        code: 0,
+        last_check: Duration::from_millis(5230),
+        delay: 0.000_699_842,
+        valid: true,
+        version: 5,
+        acquired: true,
+        actual: true,
+    };
+    Live {
+        elapsed: Duration::from_millis(21_500),
+        unix: 1_795_329_582,
+        domains: BTreeMap::from([("bc1145b0".into(), health)]),
+        vms: VmCounts {
+            all: 3,
+            active: 1,
+            incoming: 1,
+            outgoing: 1,
+        },
+    }
+}
+
+fn stats_of(samples: Vec<Sample>) -> Value {
+    let mut sampler = Sampler::default();
+    for sample in samples {
+        sampler.push(sample);
+    }
+    serde_json::to_value(sampler.stats(&live()).expect("a sample")).expect("JSON")
+}
+
+#[test]
+fn stats_as_engine_reads_them() {
+    let answer = stats_of(vec![sample(1000, 0, 0), sample(1010, 250, 500)]);
+    has(
+        &answer,
+        &json!({
+            "cpuLoad": "2.65", "cpuUser": "25.00", "cpuSys": "50.00", "cpuIdle": "25.00",
+            "cpuUserVdsmd": "1.00", "cpuSysVdsmd": "2.00", "elapsedTime": "21.50", "memUsed": "17",
+            "anonHugePages": "3180", "rxDropped": "3", "txDropped": "5", "thpState": "madvise",
+            "bootTime": "1795326755", "diskStats": {"/tmp": {"free": "70256"}}, "v2vJobs": {},
+            "multipathHealth": {}, "memFree": 20197, "swapTotal": 2048, "swapFree": 1024, "vmCount": 3,
+            "vmActive": 1, "vmMigrating": 2, "incomingVmMigrations": 1, "outgoingVmMigrations": 1,
+            "dateTime": "2026-11-22T06:39:42 GMT", "momStatus": "inactive", "netConfigDirty": "False",
+            "numaNodeMemFree": {"0": {"memFree": "19123", "memPercent": 21,
+                "hugepages": {"4": {"freePages": 1_664_122}, "2048": {"freePages": 0}}}},
+            "haStats": {"configured": false, "active": false, "score": 0, "globalMaintenance": false, "localMaintenance": false},
+            "storageDomains": {"bc1145b0": {"code": 0, "lastCheck": "5.2", "delay": "0.000699842",
+                "valid": true, "version": 5, "acquired": true, "actual": true}},
+        }),
+    );
+    let core = json!({"nodeIndex": 0, "cpuUser": "25.00", "cpuSys": "50.00", "cpuIdle": "25.00"});
+    assert_eq!(answer["cpuStatistics"], json!({"0": core, "1": core}));
+    assert_eq!(
+        answer["hugepages"]["2048"],
+        json!({
+            "free_hugepages": 7, "vm.free_hugepages": 7, "nr_hugepages": 9, "nr_hugepages_mempolicy": 0,
+            "nr_overcommit_hugepages": 0, "resv_hugepages": 0, "surplus_hugepages": 0,
+        })
+    );
+    assert_eq!(
+        answer["network"]["eth0"],
+        json!({
+            "name": "eth0", "rx": "861066207", "tx": "2062074", "state": "up", "rxDropped": "3",
+            "txDropped": "5", "rxErrors": "1", "txErrors": "2", "speed": "1000", "duplex": "unknown",
+            "sampleTime": 1_795_329_582.474,
+        })
+    );
+}
+
+#[test]
+fn one_sample_tells_all_but_rates() {
+    let answer = stats_of(vec![sample(1000, 250, 500)]);
+    has(
+        &answer,
+        &json!({
+            "cpuUser": "0.00", "cpuSys": "0.00", "cpuIdle": "100.00", "cpuStatistics": {}, "memUsed": "17",
+        }),
+    );
+    assert!(Sampler::default().stats(&live()).is_none());
+}
+
+#[test]
+fn a_late_sample_of_a_stuck_taker_is_dropped() {
+    let samples = || vec![sample(1000, 0, 0), sample(1010, 250, 500)];
+    let mut late = samples();
+    late.push(sample(1005, 9999, 9999));
+    late.push(sample(1010, 9999, 9999));
+    assert_eq!(stats_of(late), stats_of(samples()));
+}
+
+#[test]
+fn counters_that_went_back_are_still_and_rates_end_at_100() {
+    let back = stats_of(vec![sample(1000, 500, 500), sample(1010, 100, 100)]);
+    has(
+        &back,
+        &json!({"cpuUser": "0.00", "cpuSys": "0.00", "cpuIdle": "100.00"}),
+    );
+    let over = stats_of(vec![sample(1000, 0, 0), sample(1001, 5000, 5000)]);
+    has(
+        &over,
+        &json!({"cpuUser": "100.00", "cpuSys": "100.00", "cpuIdle": "0.00"}),
+    );
+}
+
+#[test]
+fn a_node_without_memory_is_full() {
+    let mut empty = sample(1000, 0, 0);
+    empty.numa[0].total_kib = 0;
+    empty.numa[0].free_kib = 0;
+    assert_eq!(
+        stats_of(vec![empty])["numaNodeMemFree"]["0"]["memPercent"],
+        100
+    );
+}
+
+#[test]
+fn xml_that_is_none_is_an_error() {
+    for (caps, domcaps, what) in [
+        ("<a", DOMCAPS, "capabilities"),
+        (CAPS, "", "domain capabilities"),
+    ] {
+        let error =
+            Hypervisor::parse(true, "x86_64", caps, domcaps, (None, None)).expect_err("no XML");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    let empty = Hypervisor::parse(true, "x86_64", "<a/>", "<b/>", (None, None)).expect("XML");
+    assert!(empty.machines.is_empty() && empty.models.is_empty() && empty.libvirt.is_none());
+}
+
+proptest! {
+    #[test]
+    fn any_xml_is_survived(cut in 0..CAPS.len(), text in "[<>/a-z='\" ]{0,60}") {
+        let mut caps = CAPS.to_owned();
+        caps.insert_str(cut, &text);
+        let _ = Hypervisor::parse(true, "x86_64", &caps, DOMCAPS, (Some(u64::MAX), None));
+    }
+
+    /// Whatever two samples say, percentages stay within 0 to 100 and Engine can parse them.
+    #[test]
+    fn rates_are_percentages(a in any::<[u64; 3]>(), b in any::<[u64; 3]>(), ticks in any::<u64>()) {
+        let make = |[time, user, system]: [u64; 3]| {
+            let mut it = sample(time, 0, 0);
+            it.total = CpuTimes { user, system, idle: 0 };
+            it.ticks_per_second = ticks;
+            it.memory.free = user;
+            it
+        };
+        let answer = serde_json::to_value(HostStats::of(Some(&make(a)), &make(b), &live())).expect("JSON");
+        for key in ["cpuUser", "cpuSys", "cpuIdle", "memUsed"] {
+            let value: f64 = answer[key].as_str().expect("text").parse().expect("a number");
+            prop_assert!((0.0..=100.0).contains(&value), "{} {}", key, value);
+        }
+    }
+}
