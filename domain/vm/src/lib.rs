@@ -6,8 +6,23 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod dispatcher;
+mod ending;
 mod error;
+mod intent;
+mod launch;
+mod machine;
 mod manager;
+mod powerdown;
+mod publisher;
+mod record;
+mod recovery;
+mod sampler;
+mod shared;
+mod telling;
+mod turn;
+mod users;
+mod worker;
 
 pub use api::{
     CreateAnswer, CreateRequest, Ports, RecoverReport, Screenshot, ShutdownRequest, VmConfig,

@@ -1,56 +1,136 @@
 //! [`VmManager`]: the door to all VMs.
+//!
+//! Verbs run on their callers' threads and take turns per VM; nothing here holds a lock of more than
+//! one VM across a call to the hypervisor.
 
-use vm_model::{ports::VmId, stats::VmStats};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use vm_model::{
+    domain::DomainXml,
+    error::ModelError,
+    ports::{HypervisorError, HypervisorResult, VmId, XmlKind},
+    preprocess,
+    stats::VmStats,
+    status::{PauseCode, ResumeBehavior, VmStatus},
+};
 
 use crate::{
     CreateAnswer, CreateRequest, Ports, RecoverReport, Screenshot, ShutdownRequest, VmConfig,
-    VmCounts, VmError, VmInfo,
+    VmCounts, VmError, VmInfo, dispatcher, ending, intent,
+    machine::{Cpus, Input, Life, Machine, Refusal, Verb, permit},
+    powerdown,
+    publisher::Publisher,
+    record::{self, Core, Job, View, Vm},
+    recovery, sampler,
+    shared::Shared,
+    telling,
 };
+
+/// How long the end of the manager waits for its threads.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// All VMs of this host. Made once; shared by reference (`Send + Sync`).
 ///
 /// Dropping it ends its threads and leaves the domains alone, as the death of the process would.
 pub struct VmManager {
-    config: VmConfig,
-    ports: Ports,
+    shared: Arc<Shared>,
+    publisher: Option<JoinHandle<()>>,
 }
 
 impl VmManager {
     /// Starts the threads (events, samples, publisher). Until [`VmManager::recover`] has run through,
-    /// every verb answers [`VmError::Recovering`].
-    pub fn new(config: VmConfig, ports: Ports) -> Self {
-        Self { config, ports }
+    /// every verb answers [`VmError::Recovering`]. An error says that there are no threads.
+    pub fn new(config: VmConfig, ports: Ports) -> std::io::Result<Self> {
+        let events = ports.hypervisor.events();
+        let (publisher, thread) = Publisher::start(Arc::clone(&ports.events))?;
+        let shared = Arc::new(Shared::new(config, ports, publisher));
+        let manager = Self {
+            shared: Arc::clone(&shared),
+            publisher: Some(thread),
+        };
+        let dispatched = Arc::clone(&shared);
+        shared.spawn("vm-events", move || dispatcher::run(&dispatched, &events))?;
+        let sampled = Arc::clone(&shared);
+        shared.spawn("vm-samples", move || sampler::run(&sampled))?;
+        Ok(manager)
     }
 
     /// Are VMs still being found? Every verb of the API answers code 99 then.
     pub fn is_recovering(&self) -> bool {
-        true
+        self.shared.is_recovering()
     }
 
     /// Finds what runs, from libvirt alone; takes back what was never started. To be called again
     /// (after a pause) if it fails: [`VmManager::is_recovering`] stays true then.
     pub fn recover(&self) -> Result<RecoverReport, VmError> {
-        let _ = (&self.config, &self.ports);
-        Err(VmError::Recovering)
+        recovery::recover(&self.shared)
     }
 
-    /// Prepares the volumes of recovered VMs (idempotent, best effort): to be called when their pool
-    /// is connected. Gives back those that failed.
+    /// Prepares the volumes of VMs that run (idempotent, best effort): to be called when their pool
+    /// is connected after a recovery. Gives back those that failed.
     pub fn prepare_recovered(&self) -> Vec<(VmId, String)> {
-        Vec::new()
+        let mut failed = Vec::new();
+        for vm in self.shared.all() {
+            let volumes = {
+                let core = vm.core();
+                if core.machine.is_running() {
+                    core.volumes.clone()
+                } else {
+                    Vec::new()
+                }
+            };
+            for volume in volumes {
+                if let Err(error) = self.shared.users.prepare(&volume, vm.id) {
+                    failed.push((vm.id, error.to_string()));
+                }
+            }
+        }
+        failed
     }
 
     /// `VM.create`: accepts the VM; its start goes on on a thread and is told by events.
     ///
     /// Errors: [`VmError::VmExists`], [`VmError::BadXml`], [`VmError::MissingParameter`],
     /// [`VmError::NotBuilt`]; failures of the start itself become `Down` with an exit message.
-    pub fn create(&self, _request: CreateRequest) -> Result<CreateAnswer, VmError> {
-        Err(VmError::Recovering)
+    pub fn create(&self, request: CreateRequest) -> Result<CreateAnswer, VmError> {
+        if self.is_recovering() {
+            return Err(VmError::Recovering);
+        }
+        if request.xml.trim().is_empty() {
+            return Err(VmError::MissingParameter("xml"));
+        }
+        let given = DomainXml::parse(&request.xml).map_err(bad_xml)?;
+        let id = given.id();
+        if let Some(asked) = request.vm_id.filter(|asked| *asked != id) {
+            return Err(VmError::BadXml(format!("its uuid is {id}, not {asked}")));
+        }
+        if self.shared.find(id).is_some() {
+            return Err(VmError::VmExists(id));
+        }
+        let mut prepared = given.clone();
+        preprocess::prepare(&mut prepared, &self.shared.config.host).map_err(bad_xml)?;
+        let view = View::of(&prepared).map_err(bad_xml)?;
+        let now = record::now(&self.shared.ports);
+        let mut core = Core::new(Machine::launching(now), request.xml.clone(), view, now);
+        core.metadata = prepared.metadata();
+        core.launch_paused = request.launch_paused || intent::launch_paused(&core.metadata);
+        let vm = self.shared.add(id, core)?;
+        let info = vm.info_with(VmStatus::WaitForLaunch);
+        vm.order(&mut vm.core(), Job::Launch);
+        tracing::info!(vm = %id, "VM accepted");
+        Ok(CreateAnswer {
+            info,
+            xml: request.xml,
+        })
     }
 
     /// `Host.getVMList`: all, or those of `ids` that exist.
-    pub fn list(&self, _ids: &[VmId]) -> Vec<VmInfo> {
-        Vec::new()
+    pub fn list(&self, ids: &[VmId]) -> Vec<VmInfo> {
+        let vms = self.shared.all();
+        vms.iter()
+            .filter(|vm| ids.is_empty() || ids.contains(&vm.id))
+            .map(|vm| vm.info())
+            .collect()
     }
 
     /// `Host.getVMFullList`: as upstream the same entries as [`VmManager::list`].
@@ -60,57 +140,239 @@ impl VmManager {
 
     /// `VM.getInfo`.
     pub fn info(&self, id: VmId) -> Result<VmInfo, VmError> {
-        Err(VmError::NoSuchVm(id))
+        Ok(self.shared.vm(id)?.info())
     }
 
     /// `VM.getStats`, from memory.
     pub fn stats(&self, id: VmId) -> Result<VmStats, VmError> {
-        Err(VmError::NoSuchVm(id))
+        let vm = self.shared.vm(id)?;
+        Ok(telling::stats(&vm, self.shared.config.monitor_timeout))
     }
 
     /// `Host.getAllVmStats`, from memory.
     pub fn all_stats(&self) -> Vec<VmStats> {
-        Vec::new()
+        let silent_after = self.shared.config.monitor_timeout;
+        self.shared
+            .all()
+            .iter()
+            .map(|vm| telling::stats(vm, silent_after))
+            .collect()
     }
 
     /// For `Host.getStats`.
     pub fn counts(&self) -> VmCounts {
-        VmCounts::default()
+        let mut counts = VmCounts::default();
+        for vm in self.shared.all() {
+            counts.total += 1;
+            let status = vm.core().machine.domain_status();
+            if !matches!(status, VmStatus::Down | VmStatus::WaitForLaunch) {
+                counts.active += 1;
+            }
+        }
+        counts
     }
 
-    /// `Host.dumpxmls`: the live XML of each, the last one seen where the domain does not answer.
-    pub fn dump_xmls(&self, _ids: &[VmId]) -> Result<Vec<(VmId, String)>, VmError> {
-        Ok(Vec::new())
+    /// `Host.dumpxmls`: the live XML of each (all, if none is named), the last one known where the
+    /// domain does not run or answer.
+    pub fn dump_xmls(&self, ids: &[VmId]) -> Result<Vec<(VmId, String)>, VmError> {
+        let vms = if ids.is_empty() {
+            self.shared.all()
+        } else {
+            ids.iter()
+                .map(|id| self.shared.vm(*id))
+                .collect::<Result<_, _>>()?
+        };
+        Ok(vms.iter().map(|vm| (vm.id, self.dump_xml(vm))).collect())
+    }
+
+    fn dump_xml(&self, vm: &Vm) -> String {
+        let (running, silent, known) = {
+            let core = vm.core();
+            let known = core
+                .view
+                .xml
+                .clone()
+                .unwrap_or_else(|| core.given_xml.clone());
+            (core.machine.is_running(), core.monitor.timed_out, known)
+        };
+        if !running || silent {
+            return known;
+        }
+        match self.shared.ports.hypervisor.xml(vm.id, XmlKind::Live) {
+            Ok(xml) => xml,
+            Err(error) => {
+                tracing::debug!(vm = %vm.id, %error, "XML as last known");
+                known
+            }
+        }
     }
 
     /// `VM.pause`.
     pub fn pause(&self, id: VmId) -> Result<(), VmError> {
-        Err(VmError::NoSuchVm(id))
+        let hypervisor = &self.shared.ports.hypervisor;
+        self.act(&*self.shared.vm(id)?, Verb::Pause, || {
+            hypervisor.suspend(id)
+        })
     }
 
     /// `VM.cont`.
     pub fn cont(&self, id: VmId) -> Result<(), VmError> {
-        Err(VmError::NoSuchVm(id))
+        let hypervisor = &self.shared.ports.hypervisor;
+        self.act(&*self.shared.vm(id)?, Verb::Cont, || hypervisor.resume(id))
     }
 
     /// `VM.reset`.
     pub fn reset(&self, id: VmId) -> Result<(), VmError> {
-        Err(VmError::NoSuchVm(id))
+        let hypervisor = &self.shared.ports.hypervisor;
+        self.act(&*self.shared.vm(id)?, Verb::Reset, || hypervisor.reset(id))
     }
 
     /// `VM.shutdown`: answers at once; agent, ACPI and, if forced, the end follow on a thread.
-    pub fn shutdown(&self, id: VmId, _request: ShutdownRequest) -> Result<(), VmError> {
-        Err(VmError::NoSuchVm(id))
+    pub fn shutdown(&self, id: VmId, request: ShutdownRequest) -> Result<(), VmError> {
+        let vm = self.shared.vm(id)?;
+        let verb = if request.reboot {
+            Verb::Reboot
+        } else {
+            Verb::Shutdown
+        };
+        check(&vm, verb)?;
+        powerdown::begin(&self.shared, &vm, verb, request)
     }
 
     /// `VM.destroy`: ends the domain (gracefully for `graceful_attempts` times first), takes its
     /// volumes back, removes its definition and forgets it.
-    pub fn destroy(&self, id: VmId, _graceful_attempts: u32) -> Result<(), VmError> {
-        Err(VmError::NoSuchVm(id))
+    pub fn destroy(&self, id: VmId, graceful_attempts: u32) -> Result<(), VmError> {
+        let vm = self.shared.vm(id)?;
+        ending::destroy(&self.shared, &vm, graceful_attempts)
     }
 
     /// `VM.screenshot`: picture of the first console, in the hypervisor's format.
     pub fn screenshot(&self, id: VmId) -> Result<Screenshot, VmError> {
-        Err(VmError::NoSuchVm(id))
+        let hypervisor = &self.shared.ports.hypervisor;
+        self.act(&*self.shared.vm(id)?, Verb::Screenshot, || {
+            hypervisor.screenshot(id)
+        })
+    }
+
+    /// Storage is there again: VMs that paused on an I/O error run on, stay paused, or end, as their
+    /// `resumeBehavior` says. Gives back those that could not be dealt with.
+    pub fn resume_after_io_error(&self) -> Vec<(VmId, VmError)> {
+        let mut failed = Vec::new();
+        for vm in self.shared.all() {
+            if let Err(error) = self.resume_one(&vm) {
+                failed.push((vm.id, error));
+            }
+        }
+        failed
+    }
+
+    fn resume_one(&self, vm: &Arc<Vm>) -> Result<(), VmError> {
+        let (behavior, paused_for) = {
+            let now = vm.now();
+            let core = vm.core();
+            let Life::Running(Cpus::Paused { code, since }) = core.machine.life else {
+                return Ok(());
+            };
+            if matches!(code, PauseCode::NoErr | PauseCode::Postcopy) {
+                return Ok(());
+            }
+            let paused_for = now.monotonic.saturating_sub(since);
+            (intent::resume_behavior(&core.metadata), paused_for)
+        };
+        match behavior {
+            ResumeBehavior::LeavePaused => Ok(()),
+            ResumeBehavior::Kill if paused_for > self.shared.config.kill_paused_after => {
+                vm.apply(Input::PausedTooLong);
+                Ok(())
+            }
+            ResumeBehavior::Kill | ResumeBehavior::AutoResume => self.cont(vm.id),
+        }
+    }
+
+    /// Waits its turn, then acts on the domain and tells the machine what came of it.
+    fn act<T>(
+        &self,
+        vm: &Vm,
+        verb: Verb,
+        call: impl FnOnce() -> HypervisorResult<T>,
+    ) -> Result<T, VmError> {
+        check(vm, verb)?;
+        let timed_out = VmError::TimedOut {
+            vm_id: vm.id,
+            verb: verb.name(),
+        };
+        let _turn = vm
+            .verbs
+            .take(self.shared.config.verb_timeout)
+            .ok_or(timed_out)?;
+        check(vm, verb)?;
+        vm.apply(Input::Begin(verb));
+        let result = call();
+        match &result {
+            Ok(_) => vm.note_answer(true),
+            Err(HypervisorError::TimedOut { .. }) => vm.note_answer(false),
+            Err(_) => {}
+        }
+        vm.apply(Input::Finished {
+            verb,
+            done: result.is_ok(),
+        });
+        result.map_err(|error| self.explain(vm, verb, error))
+    }
+
+    fn explain(&self, vm: &Vm, verb: Verb, error: HypervisorError) -> VmError {
+        let vm_id = vm.id;
+        // What was asked may still happen; and a domain that is gone has not told yet.
+        vm.order(&mut vm.core(), Job::Check);
+        match error {
+            error if verb == Verb::Reset => VmError::ResetFailed {
+                vm_id,
+                why: error.to_string(),
+            },
+            HypervisorError::NoDomain(_) => VmError::VmIsDown(vm_id),
+            HypervisorError::AgentUnresponsive(_) => VmError::AgentUnresponsive(vm_id),
+            HypervisorError::TimedOut { .. } => VmError::TimedOut {
+                vm_id,
+                verb: verb.name(),
+            },
+            source => VmError::Hypervisor {
+                verb: verb.name(),
+                source,
+            },
+        }
+    }
+}
+
+impl Drop for VmManager {
+    fn drop(&mut self) {
+        self.shared.end(END_PATIENCE);
+        self.shared.publisher.stop();
+        if let Some(thread) = self.publisher.take() {
+            // Its panic, if it was one, has been told where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn check(vm: &Vm, verb: Verb) -> Result<(), VmError> {
+    let permitted = permit(&vm.core().machine, verb);
+    permitted.map_err(|refusal| match refusal {
+        Refusal::Gone => VmError::NoSuchVm(vm.id),
+        Refusal::IsDown => VmError::VmIsDown(vm.id),
+        Refusal::WrongState(status) if verb == Verb::Reset => VmError::ResetFailed {
+            vm_id: vm.id,
+            why: format!("it is {status}"),
+        },
+        Refusal::WrongState(status) => VmError::WrongState {
+            verb: verb.name(),
+            status,
+        },
+    })
+}
+
+fn bad_xml(error: ModelError) -> VmError {
+    match error {
+        ModelError::NotBuilt(what) => VmError::NotBuilt(what),
+        error => VmError::BadXml(error.to_string()),
     }
 }

@@ -8,9 +8,14 @@
 //! [`events`] is what the world is told.
 #![forbid(unsafe_code)]
 
+pub mod domain;
+pub mod drive;
+pub mod error;
 pub mod events;
 pub mod exit;
+pub mod metadata;
 pub mod ports;
 pub mod preprocess;
 pub mod stats;
 pub mod status;
+pub mod xml;

@@ -1,7 +1,9 @@
-//! Statistics of a VM: the types that answers carry, and their computation from two samples.
+//! Statistics of a VM: the types that answers carry; [`compute`] makes them from two samples.
 //!
 //! Names in the comments are the keys of the wire (upstream's `vmstats.py`, `vm.py`). A field of
 //! type `String` holds exactly the text of the wire; other fields say how they are written.
+
+pub mod compute;
 
 use crate::{
     exit::ExitInfo,
