@@ -239,7 +239,7 @@ mod tests {
             println!("skipped: {QEMU} is not installed");
             return;
         }
-        let result = boot(Path::new(QEMU), "tcg", Duration::from_secs(60)).unwrap();
+        let result = boot(Path::new(QEMU), "tcg", Duration::from_mins(1)).unwrap();
         assert_eq!(
             result.exit,
             Exit::Code(success_code()),
@@ -259,7 +259,8 @@ mod tests {
         println!("{verdict} ({:?})", started.elapsed());
         assert!(started.elapsed() < Duration::from_secs(12));
         assert!(
-            !crate::process::Tree::of(std::process::id() as i32).has_program("qemu-system-x86")
+            !crate::process::Tree::of(std::process::id().cast_signed())
+                .has_program("qemu-system-x86")
         );
         if let KvmVerdict::Failed(why) = &verdict {
             panic!("{why}");

@@ -1,4 +1,11 @@
 //! Running real programs to their end: output, input, limits, deadlines, trees, descriptors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: what fails here is a failed test"
+)]
 
 use std::{
     collections::BTreeSet,

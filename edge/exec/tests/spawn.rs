@@ -1,4 +1,11 @@
 //! Children with a handle, and programs in the background.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: what fails here is a failed test"
+)]
 
 use std::{
     fs,

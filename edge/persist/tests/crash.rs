@@ -1,4 +1,11 @@
 //! Writers that are killed, disks that are full: a record is old or new, never between.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: what fails here is a failed test"
+)]
 
 use std::{
     fs,
