@@ -1,4 +1,46 @@
-//! Host set-up and private agents for development.
+//! `vdsm-tool`: private agents for development, their certificates, and the demo.
+//!
+//! A private agent is a `vdsmd` with a libvirt daemon of its own, everything beneath one folder and nothing
+//! of the machine's own services touched. Programs are started through the crate `exec` alone.
+//!
+//! Look next: `cli.rs` (what can be asked for), `dev/` (starting, ending and finding private agents),
+//! `certs.rs` (certificates), `demo/` (the demo, which talks to an agent through `vdsm-client` only).
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod certs;
+mod cli;
+mod demo;
+mod dev;
+mod interrupt;
+mod output;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, DevCommand};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::problem(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Dev(dev) => match dev.command {
+            DevCommand::Up(args) => dev::up(&args),
+            DevCommand::Down(args) => dev::down(&args),
+            DevCommand::Status(args) => dev::status(&args),
+        },
+        Command::Certs(args) => certs::command(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Completion(args) => cli::completion(args.shell),
+        Command::Man => cli::man(),
+    }
+}
