@@ -1,8 +1,8 @@
 //! What a value on the wire looks like, as data: [`Type`], and the trait [`Wire`] by which a Rust type names
 //! its own description.
 //!
-//! One description serves four readers: [`crate::coerce`] (lenient reading of parameters), [`crate::check`]
-//! (strict checking of results), [`crate::redact`] (what a log may show), and whoever prints documentation.
+//! One description serves four readers: [`crate::coerce`] (lenient reading of parameters), [`mod@crate::check`]
+//! (strict checking of results), [`mod@crate::redact`] (what a log may show), and whoever prints documentation.
 //! Descriptions are constants: no registry, no start-up cost. Next: [`crate::values`] for the leaf types.
 
 use std::{

@@ -2,7 +2,7 @@
 //! hold passwords).
 //!
 //! Neither has `Debug`, `Display`, `Serialize` or `Clone`; the text leaves by a call that says so, and its
-//! memory is overwritten when it is dropped. Logs go through [`crate::redact`].
+//! memory is overwritten when it is dropped. Logs go through [`mod@crate::redact`].
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;

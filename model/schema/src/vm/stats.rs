@@ -42,7 +42,7 @@ wire! {
         /// Percent of one CPU used by the guest's CPUs.
         cpu_sys "cpuSys": Option<Percent>,
         /// User and system time in nanoseconds; `0.00` before it is known.
-        cpu_usage "cpuUsage": Option<Str<f64>>,
+        cpu_usage "cpuUsage": Option<String>,
         /// Are the CPU figures measured?
         cpu_actual "cpuActual": Option<bool>,
         /// CPUs online.
@@ -79,6 +79,8 @@ wire! {
         migration_progress "migrationProgress": Option<u32>,
         /// What the watchdog did last.
         watchdog_event "watchdogEvent": Option<WatchdogEvent>,
+        /// The disk that failed, in the event that tells of it.
+        io_error "ioerror": Option<IoError>,
         /// Percent of memory in use, as the guest tells.
         mem_usage "memUsage": Option<Str<u32>>,
         /// User in the guest.
@@ -111,6 +113,16 @@ wire! {
         exit_message "exitMessage": Option<String>,
         /// Why it ended: upstream's `vmexitreason`.
         exit_reason "exitReason": Option<i32>,
+    }
+
+    /// A disk that failed.
+    pub struct IoError {
+        /// Alias of the disk.
+        alias: String,
+        /// Its name in the guest, if the disk is known.
+        name: Option<String>,
+        /// Its path, if the disk is known.
+        path: Option<String>,
     }
 
     /// A console.
