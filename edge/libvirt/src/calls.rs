@@ -15,7 +15,7 @@ use crate::{
     DomainCapabilitiesQuery, LibvirtConfig, NodeInfo, Versions,
     errors::Asked,
     gate::{Class, Gate, NoSlot},
-    link::{Link, NoConnection},
+    link::{Connections, Link, NoConnection},
     pool::{NoAnswer, Pool},
     sys::{
         conn::Conn,
@@ -95,6 +95,25 @@ enum Failed {
     NoConnection(NoConnection),
 }
 
+fn on_connection<T>(
+    connections: &Connections,
+    act: impl FnOnce(&Conn) -> SysResult<T>,
+) -> Result<T, Failed> {
+    let borrowed = connections.take().map_err(Failed::NoConnection)?;
+    let Some(conn) = borrowed.conn() else {
+        return Err(Failed::NoConnection(NoConnection::Down(
+            "given back".into(),
+        )));
+    };
+    act(conn).map_err(|failure| {
+        let alive = conn.is_alive();
+        if !alive {
+            borrowed.suspect();
+        }
+        Failed::Call(failure, alive)
+    })
+}
+
 impl Libvirt {
     /// Connects. Fails if the first connection cannot be made (`TimedOut` when it takes longer than
     /// `connect_timeout`); a later loss is mended in the background: calls answer `Disconnected` meanwhile, and
@@ -139,17 +158,9 @@ impl Libvirt {
                 NoSlot::Late => asked.refused("earlier calls took too long"),
             })?;
         let watch = slot.as_ref().map(crate::gate::Slot::watch);
-        let lanes = self.link.lanes();
+        let connections = self.link.connections();
         let answer = self.pool.run(until, call.class == Class::Kill, move || {
-            let answer = lanes.take().map_err(Failed::NoConnection).and_then(|lane| {
-                act(lane.conn()).map_err(|failure| {
-                    let alive = lane.conn().is_alive();
-                    if !alive {
-                        lane.suspect();
-                    }
-                    Failed::Call(failure, alive)
-                })
-            });
+            let answer = on_connection(&connections, act);
             drop(slot);
             answer
         });

@@ -29,12 +29,8 @@ pub struct LibvirtConfig {
     /// Calls that may run at the same time, apart from those that hang.
     pub workers: usize,
     /// Calls that may hang at the same time, each of them keeping a thread. When there are as many, further calls
-    /// are refused at once (destroy is not).
+    /// are refused at once (destroy is not). Each keeps a worker of libvirtd as well, of which it has 20 (`max_workers`).
     pub max_hanging: usize,
-    /// Requests that are put on one connection at the same time. libvirtd stops reading from a connection that has
-    /// `max_client_requests` (default 5) under way, which would let hung domains block the others: further calls go
-    /// over further connections. Not used for drivers inside the client library (`test:`).
-    pub requests_per_connection: usize,
     /// Let libvirt check the XML against its schema on define (`VIR_DOMAIN_DEFINE_VALIDATE`).
     pub validate_xml: bool,
     /// Largest screenshot that is accepted, bytes.
@@ -57,8 +53,7 @@ impl LibvirtConfig {
             reconnect_max: Duration::from_secs(5),
             deadlines: Deadlines::default(),
             workers: 8,
-            max_hanging: 32,
-            requests_per_connection: 3,
+            max_hanging: 16,
             validate_xml: false,
             max_screenshot: 64 << 20,
             event_queue: 1024,

@@ -32,14 +32,14 @@ impl Class {
         match self {
             Self::Query => 2,
             Self::Command | Self::Agent | Self::Kill => 1,
-            Self::Stats => 8,
+            Self::Stats => 12,
         }
     }
 
     /// Hanging calls from which on further ones are refused.
     fn hang_limit(self) -> usize {
         match self {
-            Self::Stats => 4,
+            Self::Stats => 8,
             _ => 1,
         }
     }

@@ -4,8 +4,15 @@
 //! supervisor, makes every transition; the event loop and failing calls only tell it. While down, calls are refused at
 //! once.
 //!
-//! The first connection carries the events. libvirtd stops reading from a connection with too many requests under way,
-//! so calls beyond `requests_per_connection` go over further connections, opened when needed and closed when idle.
+//! One connection carries the events and nothing else. Each call has a connection to itself while it runs (kept for the
+//! next call, a few of them), for two reasons:
+//! - libvirtd stops reading from a connection with `max_client_requests` (default 5) calls under way: hung domains
+//!   would block the others;
+//! - up to libvirt 10.3 the client library may crash when several threads call on one connection and one of the calls
+//!   ends other than by an answer (CVE-2024-4418: a poll source is left behind that points into the stack of the call).
+//!
+//! `test:` connections have neither a daemon nor such a loop, and those to a file of theirs each a state of their own:
+//! there all calls share the one connection.
 
 use std::{
     sync::{
@@ -28,8 +35,8 @@ use crate::{
     },
 };
 
-/// Further connections that are kept while idle.
-const IDLE_CONNECTIONS: usize = 1;
+/// Connections that are kept while idle.
+const IDLE_CONNECTIONS: usize = 4;
 
 /// How long the end of the supervisor is waited for.
 const END_WAIT: Duration = Duration::from_secs(2);
@@ -53,24 +60,18 @@ enum Status {
     Down(String),
 }
 
-struct Lane {
-    serial: u64,
-    conn: Arc<Conn>,
-    busy: usize,
-}
-
 struct State {
-    /// Counts the first connections.
+    /// Counts the connections for events; those for calls belong to the one they were opened beside.
     generation: u64,
     status: Status,
-    /// The first one carries the events.
-    lanes: Vec<Lane>,
-    next_serial: u64,
+    events: Option<Arc<Conn>>,
+    idle: Vec<Conn>,
 }
 
 struct Shared {
     config: LibvirtConfig,
-    per_connection: usize,
+    /// The driver is part of this process and its one connection is shared.
+    local: bool,
     state: Mutex<State>,
     supervisor: Sender<Message>,
     events: Arc<Fanout>,
@@ -100,7 +101,7 @@ impl Shared {
 pub(crate) enum NoConnection {
     /// It is down; this is why.
     Down(String),
-    /// A further connection could not be opened.
+    /// One could not be opened.
     Refused(Failure),
 }
 
@@ -115,20 +116,14 @@ impl Link {
     /// Connects. `None` if it takes longer than the configuration allows.
     pub(crate) fn connect(config: LibvirtConfig) -> Option<SysResult<Self>> {
         let (supervisor, messages) = channel();
-        // Drivers in this process count no requests, and each connection to a file of theirs has a state of its own.
-        let local = config.uri.starts_with("test:");
         let shared = Arc::new(Shared {
-            per_connection: if local {
-                usize::MAX
-            } else {
-                config.requests_per_connection.max(1)
-            },
+            local: config.uri.starts_with("test:"),
             events: Arc::new(Fanout::new(config.event_queue)),
             state: Mutex::new(State {
                 generation: 0,
                 status: Status::Down("connecting".into()),
-                lanes: Vec::new(),
-                next_serial: 0,
+                events: None,
+                idle: Vec::new(),
             }),
             supervisor,
             config,
@@ -178,20 +173,12 @@ impl Link {
 
     /// True while the connection stands.
     pub(crate) fn is_alive(&self) -> bool {
-        let first = match &*self.shared.lock() {
-            State {
-                status: Status::Up,
-                lanes,
-                ..
-            } => lanes.first().map(|lane| Arc::clone(&lane.conn)),
-            State { .. } => None,
-        };
-        first.is_some_and(|conn| conn.is_alive())
+        events_alive(&self.shared)
     }
 
-    /// What makes connections for calls, for the thread of a call.
-    pub(crate) fn lanes(&self) -> Lanes {
-        Lanes(Arc::clone(&self.shared))
+    /// Where calls take their connections from, for the thread of a call.
+    pub(crate) fn connections(&self) -> Connections {
+        Connections(Arc::clone(&self.shared))
     }
 }
 
@@ -212,84 +199,68 @@ impl Drop for Link {
     }
 }
 
-/// See [`Link::lanes`].
-pub(crate) struct Lanes(Arc<Shared>);
+/// See [`Link::connections`].
+pub(crate) struct Connections(Arc<Shared>);
 
-impl Lanes {
-    /// A connection with room for one more request. May block while it opens one.
+impl Connections {
+    /// A connection for one call. May block while it opens one.
     pub(crate) fn take(&self) -> Result<Borrowed, NoConnection> {
-        let generation = match self.pick()? {
-            Picked::Lane(lane) => return Ok(lane),
-            Picked::Full(generation) => generation,
+        let (generation, conn) = self.pick()?;
+        let conn = match conn {
+            Some(conn) => conn,
+            None => Lent::Own(self.0.open().map_err(NoConnection::Refused)?),
         };
-        let conn = Arc::new(self.0.open().map_err(NoConnection::Refused)?);
-        let mut state = self.0.lock();
-        if state.generation != generation || !matches!(state.status, Status::Up) {
-            return Err(NoConnection::Down(
-                "the connection was lost meanwhile".into(),
-            ));
-        }
-        let serial = state.next_serial;
-        state.next_serial += 1;
-        state.lanes.push(Lane {
-            serial,
-            conn: Arc::clone(&conn),
-            busy: 1,
-        });
-        drop(state);
         Ok(Borrowed {
             shared: Arc::clone(&self.0),
-            serial,
             generation,
-            conn,
+            conn: Some(conn),
         })
     }
 
-    fn pick(&self) -> Result<Picked, NoConnection> {
+    /// One that is there, and the generation of one that is not.
+    fn pick(&self) -> Result<(u64, Option<Lent>), NoConnection> {
         let mut state = self.0.lock();
         if let Status::Down(why) = &state.status {
             return Err(NoConnection::Down(why.clone()));
         }
         let generation = state.generation;
-        if state.lanes.first().is_none_or(|lane| !lane.conn.is_alive()) {
+        let Some(events) = state.events.as_ref().filter(|conn| conn.is_alive()) else {
             self.0.tell(Message::Suspect(generation));
             return Err(NoConnection::Down("connection lost".into()));
-        }
-        let lane = state
-            .lanes
-            .iter_mut()
-            .find(|lane| lane.busy < self.0.per_connection && lane.conn.is_alive());
-        let Some(lane) = lane else {
-            return Ok(Picked::Full(generation));
         };
-        lane.busy += 1;
-        let (serial, conn) = (lane.serial, Arc::clone(&lane.conn));
-        Ok(Picked::Lane(Borrowed {
-            shared: Arc::clone(&self.0),
-            serial,
-            generation,
-            conn,
-        }))
+        if self.0.local {
+            return Ok((generation, Some(Lent::Shared(Arc::clone(events)))));
+        }
+        while let Some(conn) = state.idle.pop() {
+            // Dead ones are dropped, which does not block.
+            if conn.is_alive() {
+                return Ok((generation, Some(Lent::Own(conn))));
+            }
+        }
+        Ok((generation, None))
     }
 }
 
-enum Picked {
-    Lane(Borrowed),
-    /// All connections of that generation have as many requests as they may.
-    Full(u64),
+enum Lent {
+    Own(Conn),
+    Shared(Arc<Conn>),
 }
 
 /// A connection lent to one call, given back when dropped.
 pub(crate) struct Borrowed {
     shared: Arc<Shared>,
-    serial: u64,
     generation: u64,
-    conn: Arc<Conn>,
+    /// `None` only within `drop`.
+    conn: Option<Lent>,
 }
 
 impl Borrowed {
-    pub(crate) fn conn(&self) -> &Conn {
-        &self.conn
+    /// The connection.
+    pub(crate) fn conn(&self) -> Option<&Conn> {
+        match self.conn.as_ref()? {
+            Lent::Own(conn) => Some(conn),
+            Lent::Shared(conn) => Some(conn),
+        }
     }
 
     /// Tells the supervisor that the connection failed a call.
@@ -300,35 +271,22 @@ impl Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
+        let Some(Lent::Own(conn)) = self.conn.take() else {
+            return;
+        };
         let mut state = self.shared.lock();
-        let idle = state
-            .lanes
-            .iter()
-            .skip(1)
-            .filter(|lane| lane.busy == 0)
-            .count();
-        let found = state
-            .lanes
-            .iter()
-            .position(|lane| lane.serial == self.serial);
-        let mut unneeded = None;
-        if let Some(index) = found
-            && let Some(lane) = state.lanes.get_mut(index)
-        {
-            lane.busy -= 1;
-            let surplus =
-                index > 0 && lane.busy == 0 && (idle >= IDLE_CONNECTIONS || !lane.conn.is_alive());
-            if surplus {
-                unneeded = Some(state.lanes.remove(index));
-            }
+        let current = state.generation == self.generation && matches!(state.status, Status::Up);
+        if current && state.idle.len() < IDLE_CONNECTIONS && conn.is_alive() {
+            state.idle.push(conn);
+            return;
         }
         drop(state);
-        // Closing may block for a moment: not under the lock.
-        drop(unneeded);
+        // Closing may take a moment: not under the lock.
+        drop(conn);
     }
 }
 
-/// What the event loop calls for one first connection.
+/// What the event loop calls for one connection for events.
 struct Listener {
     generation: u64,
     events: Arc<Fanout>,
@@ -370,7 +328,7 @@ fn supervise(
                 }
             }
             Some(Message::Suspect(generation)) => {
-                if !first_is_alive(shared)
+                if !events_alive(shared)
                     && lower(shared, generation, "connection lost")
                     && !restore(shared, messages)
                 {
@@ -380,7 +338,7 @@ fn supervise(
             None => behind = shared.events.catch_up(),
         }
     }
-    lower_any(shared);
+    close_all(shared);
 }
 
 /// The next message; `None` when it is time to look after receivers that are behind.
@@ -395,7 +353,7 @@ fn next(messages: &Receiver<Message>, behind: bool) -> Option<Message> {
     }
 }
 
-/// Opens the first connection of `generation` and subscribes to its events.
+/// Opens the connection for events of `generation` and subscribes to them.
 fn raise(shared: &Arc<Shared>, generation: u64) -> SysResult<()> {
     let conn = shared.open()?;
     let listener: Arc<dyn Sink> = Arc::new(Listener {
@@ -406,24 +364,14 @@ fn raise(shared: &Arc<Shared>, generation: u64) -> SysResult<()> {
     conn.subscribe(&listener)?;
     let mut state = shared.lock();
     state.generation = generation;
-    let serial = state.next_serial;
-    state.next_serial += 1;
-    state.lanes = vec![Lane {
-        serial,
-        conn: Arc::new(conn),
-        busy: 0,
-    }];
+    state.events = Some(Arc::new(conn));
     state.status = Status::Up;
     Ok(())
 }
 
-fn first_is_alive(shared: &Shared) -> bool {
-    let first = shared
-        .lock()
-        .lanes
-        .first()
-        .map(|lane| Arc::clone(&lane.conn));
-    first.is_some_and(|conn| conn.is_alive())
+fn events_alive(shared: &Shared) -> bool {
+    let state = shared.lock();
+    matches!(state.status, Status::Up) && state.events.as_ref().is_some_and(|conn| conn.is_alive())
 }
 
 /// Marks the connection of `generation` as lost. False if it is not the present one.
@@ -433,19 +381,25 @@ fn lower(shared: &Shared, generation: u64, why: &str) -> bool {
         return false;
     }
     state.status = Status::Down(why.into());
-    let lanes = std::mem::take(&mut state.lanes);
+    let (events, idle) = (state.events.take(), std::mem::take(&mut state.idle));
     drop(state);
     tracing::warn!(uri = shared.config.uri, why, "connection to libvirt lost");
-    drop(lanes);
+    // Those that are not known to be lost yet would be waited for.
+    let closing = Builder::new()
+        .name("libvirt-close".into())
+        .spawn(move || drop((events, idle)));
+    if let Err(error) = closing {
+        tracing::error!(%error, "no thread to close connections to libvirt");
+    }
     true
 }
 
-fn lower_any(shared: &Shared) {
+fn close_all(shared: &Shared) {
     let mut state = shared.lock();
     state.status = Status::Down("closed".into());
-    let lanes = std::mem::take(&mut state.lanes);
+    let (events, idle) = (state.events.take(), std::mem::take(&mut state.idle));
     drop(state);
-    drop(lanes);
+    drop((events, idle));
 }
 
 /// Tries until the connection is there again. False if the end came first.

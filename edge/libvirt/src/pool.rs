@@ -42,7 +42,8 @@ pub(crate) enum NoAnswer {
 struct State {
     queue: VecDeque<Job>,
     threads: usize,
-    idle: usize,
+    /// Threads within a call, up to its end.
+    busy: usize,
     running: usize,
     hanging: usize,
     ending: bool,
@@ -156,7 +157,7 @@ impl Pool {
 
     /// A thread for each job that waits.
     fn ensure_thread(&self, state: &mut State) -> std::io::Result<()> {
-        if state.idle >= state.queue.len() {
+        if state.threads - state.busy >= state.queue.len() {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
@@ -201,6 +202,8 @@ enum Phase {
 fn finish(shared: &Shared, phase: &Mutex<Phase>) {
     let mut state = shared.lock();
     let mut phase = phase.lock().unwrap_or_else(PoisonError::into_inner);
+    // Free from here on: what is left is to hand over the answer.
+    state.busy -= 1;
     match *phase {
         Phase::Hanging => state.hanging -= 1,
         Phase::Running | Phase::Done => state.running -= 1,
@@ -226,6 +229,7 @@ fn work(shared: &Shared) {
     let mut state = shared.lock();
     loop {
         if let Some(job) = state.queue.pop_front() {
+            state.busy += 1;
             drop(state);
             job();
             state = shared.lock();
@@ -234,13 +238,11 @@ fn work(shared: &Shared) {
         if state.ending {
             break;
         }
-        state.idle += 1;
         let (next, waited) = shared
             .work
             .wait_timeout(state, IDLE)
             .unwrap_or_else(PoisonError::into_inner);
         state = next;
-        state.idle -= 1;
         if waited.timed_out() && state.queue.is_empty() {
             break;
         }
@@ -302,7 +304,9 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         for _ in 0..2 {
             let gate = Arc::clone(&gate);
-            let answer = pool.run(within(20), false, move || drop(gate.lock().unwrap().recv()));
+            let answer = pool.run(within(20), false, move || {
+                gate.lock().unwrap().recv().is_err()
+            });
             assert_eq!(answer, Err(NoAnswer::Hanging));
         }
         assert_eq!(pool.load(), (0, 2));
