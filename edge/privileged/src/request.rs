@@ -89,6 +89,11 @@ macro_rules! checked_text {
             pub fn as_path(&self) -> &Path {
                 Path::new(&self.0)
             }
+
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
 
         impl TryFrom<String> for $name {

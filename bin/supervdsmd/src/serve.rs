@@ -1,0 +1,166 @@
+//! One connection: who asks, what, is it allowed; the deed; the answer; one audit line.
+
+use std::{
+    fmt,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use privileged::{
+    Call, FrameError, Owner, PROTOCOL, Refusal, Reply, Request, Timed, decode, encode, read_frame,
+    write_frame,
+};
+use tracing::info;
+
+use crate::{accounts::Ids, ownership};
+
+/// What is allowed, from the configuration.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// User who may ask; root may as well.
+    pub(crate) client: u32,
+    /// Roots beneath which owners may be changed.
+    pub(crate) roots: Vec<PathBuf>,
+    /// The agent.
+    pub(crate) vdsm: Option<Ids>,
+    /// Guests.
+    pub(crate) qemu: Option<Ids>,
+    /// For one connection, from its accepting to its answer.
+    pub(crate) deadline: Duration,
+}
+
+impl Policy {
+    pub(crate) fn ids(&self, owner: Owner) -> Option<Ids> {
+        match owner {
+            Owner::Vdsm => self.vdsm,
+            Owner::Qemu => self.qemu,
+        }
+    }
+}
+
+/// Serves the one request of a connection.
+pub(crate) fn connection(stream: &UnixStream, policy: &Policy) {
+    let start = Instant::now();
+    let mut timed = Timed::new(stream, start + policy.deadline);
+    let mut audit = Audit::of(stream);
+    let reply = match allowed(&audit, policy).and_then(|()| read(&mut timed)) {
+        Ok(Some(request)) => {
+            let reply = execute(policy, &request).unwrap_or_else(Reply::Refused);
+            audit.request = Some(request);
+            reply
+        }
+        // Someone looked whether the helper is there, and left.
+        Ok(None) => return,
+        Err(refusal) => Reply::Refused(refusal),
+    };
+    let sent = write_frame(&mut timed, &encode(&reply));
+    audit.line(&reply, sent.is_ok(), start.elapsed());
+}
+
+/// Answers a connection that is one too many, without reading it.
+pub(crate) fn busy(stream: &UnixStream) {
+    let audit = Audit::of(stream);
+    let reply = Reply::Refused(Refusal::Busy {});
+    let mut timed = Timed::new(stream, Instant::now() + Duration::from_millis(10));
+    let sent = write_frame(&mut timed, &encode(&reply));
+    audit.line(&reply, sent.is_ok(), Duration::ZERO);
+}
+
+fn allowed(audit: &Audit, policy: &Policy) -> Result<(), Refusal> {
+    match audit.peer {
+        Some((_, uid)) if uid == 0 || uid == policy.client => Ok(()),
+        Some((_, uid)) => Err(Refusal::Peer { uid }),
+        None => Err(Refusal::Peer { uid: u32::MAX }),
+    }
+}
+
+fn read(timed: &mut Timed<'_>) -> Result<Option<Request>, Refusal> {
+    let body = match read_frame(timed) {
+        Ok(body) => body,
+        Err(FrameError::Closed) => return Ok(None),
+        Err(error) => {
+            let why = error.to_string();
+            return Err(Refusal::Frame { why });
+        }
+    };
+    let call: Call = decode(&body).map_err(|why| Refusal::Request { why })?;
+    if call.protocol != PROTOCOL {
+        return Err(Refusal::Protocol {
+            theirs: call.protocol,
+            ours: PROTOCOL,
+        });
+    }
+    Ok(Some(call.request))
+}
+
+fn execute(policy: &Policy, request: &Request) -> Result<Reply, Refusal> {
+    match request {
+        Request::Ping {} => Ok(Reply::Pong {}),
+        Request::Version {} => Ok(Reply::Version {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }),
+        Request::SetOwnership(request) => {
+            let outcome = ownership::set(policy, request)?;
+            Ok(Reply::Ownership { outcome })
+        }
+    }
+}
+
+/// What the audit line tells of who asked and for what.
+struct Audit {
+    /// Process and user; `None` if the kernel does not tell.
+    peer: Option<(i32, u32)>,
+    request: Option<Request>,
+}
+
+impl Audit {
+    fn of(stream: &UnixStream) -> Self {
+        let peer = rustix::net::sockopt::socket_peercred(stream).ok();
+        Self {
+            peer: peer.map(|peer| (peer.pid.as_raw_nonzero().get(), peer.uid.as_raw())),
+            request: None,
+        }
+    }
+
+    fn line(&self, reply: &Reply, answered: bool, took: Duration) {
+        let (pid, uid) = self
+            .peer
+            .map_or((-1, -1), |(pid, uid)| (pid, i64::from(uid)));
+        let ms = took.as_secs_f64() * 1000.0;
+        let request = Asked(self.request.as_ref());
+        match reply {
+            Reply::Refused(refusal) => {
+                let why = refusal.to_string();
+                info!(target: "audit", pid, uid, %request, outcome = "refused", why, answered, ms);
+            }
+            Reply::Ownership { outcome } => {
+                info!(target: "audit", pid, uid, %request, ?outcome, answered, ms);
+            }
+            Reply::Pong {} | Reply::Version { .. } => {
+                info!(target: "audit", pid, uid, %request, outcome = "done", answered, ms);
+            }
+        }
+    }
+}
+
+/// A request on one line; paths are quoted, so that a name cannot forge a line.
+struct Asked<'a>(Option<&'a Request>);
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("none"),
+            Some(Request::Ping {}) => f.write_str("ping"),
+            Some(Request::Version {}) => f.write_str("version"),
+            Some(Request::SetOwnership(it)) => write!(
+                f,
+                "set_ownership({:?}, {:?}, {}, {:o})",
+                it.root.as_str(),
+                it.path.as_str(),
+                it.owner,
+                it.mode.bits()
+            ),
+        }
+    }
+}
