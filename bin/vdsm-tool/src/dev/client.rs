@@ -47,7 +47,7 @@ fn arguments(agent: &Agent) -> Vec<String> {
         .filter_map(|(flag, path)| Some((flag, path.as_ref()?)))
         .collect();
     if files.is_empty() {
-        args.push("--unsecure".to_owned());
+        args.push("--insecure".to_owned());
     }
     for (flag, path) in files {
         args.push(flag.to_owned());

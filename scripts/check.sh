@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: format, lints, documentation, the architecture's checks,
+# and all tests that this machine can run. Runs every part even if one fails, and ends with a summary whose
+# last line counts the tests.
+#
+# Logs of the parts lie in target/check/. A test that cannot run on a machine prints "skipped: why"; such
+# tests are counted apart.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+logs=${CARGO_TARGET_DIR:-target}/check
+mkdir -p "$logs"
+rm -f "$logs"/*.log "$logs"/summary
+failed=0
+summary=()
+
+part() { # name, command...: runs it with its output in a log; shows the log's end if it fails
+    local name=$1 log=$logs/$1.log start=$SECONDS
+    shift
+    printf '== %s\n' "$name"
+    if "$@" >"$log" 2>&1; then
+        summary+=("$(printf 'ok       %-10s %4d s' "$name" $((SECONDS - start)))")
+    else
+        failed=1
+        summary+=("$(printf 'FAILED   %-10s %4d s  %s' "$name" $((SECONDS - start)) "$log")")
+        tail -n 60 "$log"
+    fi
+}
+
+skip() { # name, why
+    summary+=("$(printf 'skipped  %-10s         %s' "$1" "$2")")
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The lines that show progress, out of the many.
+progress='^ *(Running|Doc-tests|PASS|FAIL|Compiling [a-z-]+ v[0-9.]+ \(/)|^test result|^test .*FAILED|^error|^---- '
+
+run_tests() {
+    local log=$logs/tests.log start=$SECONDS status=0
+    printf '== tests\n'
+    if cargo nextest --version >/dev/null 2>&1; then
+        # Not tried: no machine with cargo-nextest was at hand.
+        cargo nextest run --workspace --no-fail-fast --success-output final --color never 2>&1 |
+            tee "$log" | grep --line-buffered -E "$progress" || true
+        status=${PIPESTATUS[0]}
+    else
+        cargo test --workspace --no-fail-fast --color never -- --show-output 2>&1 |
+            tee "$log" | grep --line-buffered -E "$progress" || true
+        status=${PIPESTATUS[0]}
+    fi
+    count_tests "$log"
+    local result="$passed passed, $broken failed, $skipped skipped"
+    if [ "$status" -eq 0 ]; then
+        summary+=("$(printf 'ok       %-10s %4d s  %s' tests $((SECONDS - start)) "$result")")
+    else
+        failed=1
+        summary+=("$(printf 'FAILED   %-10s %4d s  %s; %s' tests $((SECONDS - start)) "$result" "$log")")
+        grep -A40 -E '^---- |panicked at' "$log" | tail -n 120
+    fi
+}
+
+count_tests() { # log: sets passed, broken, skipped. A test that says "skipped:" passed without testing.
+    local totals
+    totals=$(awk '
+        /^test result:/ { passed += $4; failed += $6; ignored += $8 }
+        /Summary \[.*tests? run:/ {
+            for (i = 2; i <= NF; i++) {
+                if ($i ~ /^passed/) passed += $(i - 1)
+                if ($i ~ /^failed/) failed += $(i - 1)
+            }
+        }
+        /^ *skipped: / { skipped++ }
+        END { print passed + 0, failed + 0, ignored + 0, skipped + 0 }' "$1")
+    local ignored quiet
+    read -r passed broken ignored quiet <<<"$totals"
+    passed=$((passed > quiet ? passed - quiet : 0))
+    skipped=$((ignored + quiet))
+}
+
+shell_scripts() {
+    git ls-files '*.sh' .ci/run
+}
+
+passed=0 broken=0 skipped=0
+part format cargo fmt --all -- --check
+part lints cargo clippy --workspace --all-targets --locked -- -D warnings
+RUSTDOCFLAGS="-D warnings" part docs cargo doc --workspace --no-deps --document-private-items --locked
+part layers cargo run -q -p xtask --locked -- check
+if have shellcheck; then
+    # shellcheck disable=SC2046 # names without blanks
+    part shell shellcheck $(shell_scripts)
+    part guest shellcheck --shell=dash demo/guest/{initramfs-init,setup,writer,goodbye,powerbutton}
+else
+    skip shell "shellcheck is not installed"
+fi
+if [ -e deny.toml ] && cargo deny --version >/dev/null 2>&1; then
+    part licences cargo deny --offline check bans licenses sources
+else
+    skip licences "cargo-deny is not installed"
+fi
+run_tests
+
+{
+    printf '\n== summary\n'
+    printf '%s\n' "${summary[@]}"
+    grep -hoE '^ *skipped: .*' "$logs/tests.log" | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
+    if [ "$broken" -eq 0 ] && [ $failed -ne 0 ]; then
+        printf 'a part failed\n'
+    fi
+    printf '%d passed, %d failed, %d skipped\n' "$passed" "$broken" "$skipped"
+} | tee "$logs/summary"
+exit $failed
