@@ -9,7 +9,20 @@ use zeroize::Zeroizing;
 
 use crate::desc::{Type, Wire};
 
-/// A text that no log may show.
+/// A text that no log may show. It has no `Debug`, no `Display`, no `Serialize`:
+///
+/// ```compile_fail,E0277
+/// fn shows<T: std::fmt::Debug>() {}
+/// shows::<schema::Secret>();
+/// ```
+/// ```compile_fail,E0277
+/// fn prints<T: std::fmt::Display>() {}
+/// prints::<schema::Secret>();
+/// ```
+/// ```compile_fail,E0277
+/// fn travels<T: serde::Serialize>() {}
+/// travels::<schema::Secret>();
+/// ```
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -35,7 +48,12 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// A domain XML as Engine sends it, with whatever passwords it holds.
+/// A domain XML as Engine sends it, with whatever passwords it holds. Nor has the parameters' struct around it:
+///
+/// ```compile_fail,E0277
+/// fn shows<T: std::fmt::Debug>() {}
+/// shows::<schema::vm::Create>();
+/// ```
 pub struct DomainXml(Zeroizing<String>);
 
 impl DomainXml {

@@ -1,0 +1,218 @@
+//! The declared results against what oVirt Engine's parser reads, where the list of it lies beside the repository:
+//! every key that Engine reads has a type that Engine understands, or is known to be left out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail loudly; the configuration of clippy covers test functions, not their helpers"
+)]
+
+use std::path::PathBuf;
+
+use schema::{desc::Type, find};
+use serde_json::{Map, Value};
+
+/// Keys that Engine can read and we never tell; it does without. By the end of the path.
+const NEVER_TOLD: &[&str] = &[
+    // containers in guests: an agent of the past
+    "guestContainers",
+    // replaced by displayInfo long ago
+    "displayIp",
+    "displayPort",
+    "displaySecurePort",
+    "displayType",
+    // not told by upstream either
+    "build_name",
+    "packages",
+    "openstack_binding_host_ids",
+    "imagesLastCheck",
+    "imagesLastDelay",
+    // a key of this name would be taken for the call's status
+    "status",
+    // leases with metadata belong to jobs of storage, which are not declared yet
+    "metadata",
+    // size in blocks, of old formats
+    "size",
+    // limits of networks
+    "hostQos",
+    // VLANs and their aggregators come with the verbs of networks
+    "vlans.*.ad_aggregator_id",
+    "bridges.<networks.*.iface>",
+];
+
+/// Verbs whose answers are figures of a VM by Engine's reading, and the VM in short by ours and upstream's.
+const SHORT_ANSWERS: &[&str] = &["VM.create", "VM.cont"];
+
+fn reads() -> Option<Map<String, Value>> {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/api/engine-reads.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        println!("skipped: no list of what Engine reads beside the repository");
+        return None;
+    };
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+/// The type at a path such as `[].disks.*.readOps`.
+fn resolve(ty: &'static Type, path: &str) -> Option<&'static Type> {
+    let path = path.strip_prefix('.').unwrap_or(path);
+    if path.is_empty() || path == "(result)" {
+        return Some(ty);
+    }
+    match ty {
+        Type::Optional(inner) => resolve(inner, path),
+        Type::Union(variants) => variants.iter().find_map(|variant| resolve(variant, path)),
+        Type::List(item) => resolve(item, path.strip_prefix("[]")?),
+        // `*`, or the name of one of the keys
+        Type::Map { value, .. } => {
+            resolve(value, path.split_once('.').map_or("", |(_, rest)| rest))
+        }
+        // names may hold dots
+        Type::Object(desc) => desc.fields.iter().find_map(|field| {
+            let rest = path.strip_prefix(field.name)?;
+            (rest.is_empty() || rest.starts_with(['.', '['])).then(|| resolve(field.ty, rest))?
+        }),
+        _ => None,
+    }
+}
+
+/// Does Engine's parser understand what we write?
+fn understood(java: &str, ty: &Type) -> bool {
+    let ty = ty.inner();
+    let text = matches!(
+        ty,
+        Type::Str | Type::Text(_) | Type::Uuid | Type::Enum(_) | Type::DomainXml
+    );
+    let integer = matches!(ty, Type::Integer { .. });
+    if let Type::Union(variants) = ty {
+        return variants.iter().any(|variant| understood(java, variant));
+    }
+    match java {
+        java if java.starts_with("any") || java.starts_with("Object (presence") => true,
+        java if java.starts_with("String/Integer") => true,
+        java if java.starts_with("Integer, else cast to String") => integer || text,
+        java if java.starts_with("Integer/Long, or String") => integer || text,
+        java if java.starts_with("Double, or String") => text || matches!(ty, Type::Float),
+        java if java.starts_with("Boolean, else toString()") => text || matches!(ty, Type::Bool),
+        java if java.starts_with("Boolean") => matches!(ty, Type::Bool),
+        java if java.starts_with("Integer") || java.starts_with("Number") => integer,
+        java if java.starts_with("String") => text,
+        java if java.starts_with("Object[]") => matches!(ty, Type::List(_)),
+        java if java.starts_with("Map") => {
+            matches!(ty, Type::Map { .. } | Type::Object(_) | Type::Dict)
+        }
+        other => panic!("unknown kind of reading: {other}"),
+    }
+}
+
+fn names(known: &str, path: &str) -> bool {
+    path == known
+        || path.ends_with(&format!(".{known}"))
+        || path.contains(&format!("{known}."))
+        || path.contains(&format!("{known}["))
+}
+
+fn never_told(path: &str) -> bool {
+    NEVER_TOLD.iter().any(|known| names(known, path))
+}
+
+#[test]
+fn what_is_never_told_is_not_told() {
+    let Some(reads) = reads() else { return };
+    let untold: Vec<&String> = reads
+        .iter()
+        .filter_map(|(method, keys)| Some((find(method)?, keys.as_object().unwrap())))
+        .flat_map(|(verb, keys)| {
+            keys.keys()
+                .filter(|path| resolve(verb.result, path).is_none())
+        })
+        .collect();
+    for known in NEVER_TOLD {
+        assert!(
+            untold.iter().any(|path| names(known, path)),
+            "{known} is told, or not read"
+        );
+    }
+}
+
+#[test]
+fn engine_understands_every_key_that_it_reads() {
+    let Some(reads) = reads() else { return };
+    let mut problems = Vec::new();
+    let mut compared = 0;
+    for (method, keys) in &reads {
+        let Some(verb) = find(method) else { continue };
+        for (path, reading) in keys.as_object().unwrap() {
+            let java = reading["java_type"].as_str().unwrap();
+            match resolve(verb.result, path) {
+                Some(ty) if understood(java, ty) => compared += 1,
+                Some(ty) => problems.push(format!(
+                    "{method} {path}: Engine reads {java}, we write {ty}"
+                )),
+                None if SHORT_ANSWERS.contains(&method.as_str()) || never_told(path) => {}
+                None => problems.push(format!(
+                    "{method} {path}: Engine reads {java}, we have no such key"
+                )),
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+    assert!(compared > 250, "{compared} keys compared");
+}
+
+#[test]
+fn what_engine_insists_on_is_never_left_out() {
+    let Some(reads) = reads() else { return };
+    for (method, keys) in &reads {
+        let Some(verb) = find(method) else { continue };
+        for (path, reading) in keys.as_object().unwrap() {
+            let parent_is_optional = path.contains('*') || path.contains("[]") || never_told(path);
+            if reading["required"] == Value::Bool(true) && !parent_is_optional {
+                let ty = resolve(verb.result, path).unwrap();
+                assert!(!matches!(ty, Type::Optional(_)), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn events_are_understood() {
+    let Some(reads) = reads() else { return };
+    let keys = reads["|virt|VM_status|<vmId> (event params)"]
+        .as_object()
+        .unwrap();
+    for (path, reading) in keys
+        .iter()
+        .filter(|(path, _)| *path != "notify_time" && !never_told(path))
+    {
+        let java = reading["java_type"].as_str().unwrap();
+        let ty =
+            resolve(schema::events::VM_STATUS.params, path).unwrap_or_else(|| panic!("{path}"));
+        assert!(
+            understood(java, ty),
+            "{path}: Engine reads {java}, we write {ty}"
+        );
+    }
+}
+
+#[test]
+fn the_comparison_itself_sees_wrong_types() {
+    use schema::{Str, desc::Wire};
+    assert!(!understood(
+        "String parsed as Long ONLY (a JSON number is ignored)",
+        u64::TYPE
+    ));
+    assert!(understood(
+        "String parsed as Long ONLY (a JSON number is ignored)",
+        <Str<u64>>::TYPE
+    ));
+    assert!(!understood(
+        "Double, or String parsed as Double; anything else -> null",
+        u64::TYPE
+    ));
+    assert!(!understood("Integer cast", <Str<u64>>::TYPE));
+    assert!(!understood("Boolean cast", <Str<bool>>::TYPE));
+    assert!(resolve(<Vec<u64>>::TYPE, "[].x").is_none());
+}
