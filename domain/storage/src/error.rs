@@ -18,7 +18,7 @@ pub enum StorageError {
     // general
     #[error("storage: {0}")]
     StorageException(String),
-    #[error("{name}={value} is not a valid parameter{}", because(.reason))]
+    #[error("{name}={value} is not a valid parameter{}", because(.reason.as_ref()))]
     InvalidParameterException {
         name: String,
         value: String,
@@ -136,7 +136,7 @@ pub enum StorageError {
     StorageDomainMetadataNotFound { domain: Uuid, path: PathBuf },
     #[error("cannot create metadata of a storage domain: {0}")]
     StorageDomainMetadataCreationError(String),
-    #[error("storage domain {domain} cannot be reached{}", because(.reason))]
+    #[error("storage domain {domain} cannot be reached{}", because(.reason.as_ref()))]
     StorageDomainAccessError {
         domain: Uuid,
         reason: Option<String>,
@@ -254,11 +254,8 @@ pub enum StorageError {
 /// Answer of storage.
 pub type Result<T> = std::result::Result<T, StorageError>;
 
-fn because(reason: &Option<String>) -> String {
-    reason
-        .as_ref()
-        .map(|r| format!(": {r}"))
-        .unwrap_or_default()
+fn because(reason: Option<&String>) -> String {
+    reason.map(|r| format!(": {r}")).unwrap_or_default()
 }
 
 impl From<ports::JournalError> for StorageError {

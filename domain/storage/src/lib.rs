@@ -11,10 +11,25 @@
 //! the repository stay, so images of running VMs can be found and torn down at once.
 #![forbid(unsafe_code)]
 
+mod contents;
+mod domain;
+mod domains;
 mod error;
+mod fs;
+mod image;
+mod locks;
 mod manager;
-mod skeleton;
+mod members;
+mod monitor;
+mod pool;
+mod recover;
+mod server;
+mod spm;
 mod types;
+mod undo;
+mod volume;
+mod volume_change;
+mod volume_create;
 
 pub use error::{Result, StorageError};
 pub use manager::{Ports, Settings, StorageManager};
