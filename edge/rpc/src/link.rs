@@ -27,6 +27,9 @@ use crate::outbox::{Next, Outbox};
 
 /// Bytes asked of the socket at a time; a large body grows the buffer and thereby this.
 const READ_CHUNK: usize = 8 * 1024;
+/// After a body larger than this the read buffer starts anew, so that no connection keeps the room
+/// of the largest message it ever brought.
+const KEPT_ROOM: usize = 256 * 1024;
 /// Time for the last frames to leave once a connection closes.
 const FLUSH_TIME: Duration = Duration::from_secs(5);
 /// Time for the peer to read them and to close its half.
@@ -289,6 +292,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 }
             };
             self.times.first_frame = None;
+            if frame.body.len() > KEPT_ROOM {
+                self.input = BytesMut::from(self.input.as_ref());
+            }
             match role.frame(frame) {
                 Verdict::Continue => {}
                 Verdict::HeartBeat { send, expect } => {

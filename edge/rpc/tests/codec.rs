@@ -185,3 +185,24 @@ fn an_announced_gigabyte_reserves_nothing() {
     );
     assert!(src.capacity() < 1000);
 }
+
+#[test]
+fn error_texts_hold_strings_as_python_writes_them() {
+    use rpc::jsonrpc::{RpcError, python_repr};
+    // Each pair is what Python 3 prints for the string.
+    for (text, python) in [
+        ("", "''"),
+        ("plain é", "'plain é'"),
+        ("it's", "\"it's\""),
+        ("say \"x\"", "'say \"x\"'"),
+        ("it's \"x\"", "'it\\'s \"x\"'"),
+        ("a\\b\n\t\r\u{1}", "'a\\\\b\\n\\t\\r\\x01'"),
+    ] {
+        assert_eq!(python_repr(text), python);
+    }
+    let error = RpcError::with_context(1, "No such thing", &[("vmId", "x"), ("why", "it's")]);
+    assert_eq!(
+        error.message,
+        "No such thing: {'vmId': 'x', 'why': \"it's\"}"
+    );
+}

@@ -455,3 +455,29 @@ async fn large_requests_and_answers_pass() {
     let answer = tokio::time::timeout(PATIENCE, wire.json()).await.unwrap();
     assert_eq!(answer["result"][0].as_str().unwrap(), text);
 }
+
+#[tokio::test]
+async fn an_ipv4_client_of_an_ipv6_port_has_its_ipv4_address() {
+    common::log::init();
+    let any = "[::]:0".parse().unwrap();
+    let config = rpc::ServerConfig::new(any, rpc::Security::Plain);
+    let service = common::TestService::default();
+    let Ok(server) = rpc::Server::bind(config, service).await else {
+        println!("skipped: no IPv6 here");
+        return;
+    };
+    let address = ("127.0.0.1", server.local_addr().port());
+    let mut wire = Wire::over(tokio::net::TcpStream::connect(address).await.unwrap());
+    wire.handshake().await;
+    wire.request(r#"{"jsonrpc":"2.0","method":"who","id":1}"#)
+        .await;
+    let answer = wire.json().await;
+    let own = wire.stream.local_addr().unwrap().to_string();
+    assert_eq!(answer["result"]["address"], own);
+    assert!(
+        answer["result"]["local_address"]
+            .as_str()
+            .unwrap()
+            .starts_with("127.0.0.1:")
+    );
+}

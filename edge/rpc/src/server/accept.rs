@@ -31,7 +31,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => start(&shared, stream, address),
+            Ok((stream, address)) => start(&shared, stream, canonical(address)),
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -113,7 +113,7 @@ impl Connection {
         // Answers are small and awaited.
         stream.set_nodelay(true)?;
         keep_alive(&stream)?;
-        let local_address = stream.local_addr()?;
+        let local_address = canonical(stream.local_addr()?);
         let peer = |common_name| PeerInfo {
             address: self.address,
             local_address,
@@ -200,6 +200,11 @@ impl Connection {
         );
         Ok(link.run(&mut session).await)
     }
+}
+
+/// An IPv4 peer of an IPv6 socket as the IPv4 address that it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Lets the kernel find out about peers that vanished without heart-beats: after 60 s of silence
