@@ -11,9 +11,12 @@ use privileged::{
     Call, FrameError, Owner, PROTOCOL, Refusal, Reply, Request, Timed, decode, encode, read_frame,
     write_frame,
 };
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{accounts::Ids, ownership};
+
+/// For sending an answer.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// What is allowed, from the configuration.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct Policy {
     pub(crate) vdsm: Option<Ids>,
     /// Guests.
     pub(crate) qemu: Option<Ids>,
-    /// For one connection, from its accepting to its answer.
+    /// For reading a request, from its connection's accepting on.
     pub(crate) deadline: Duration,
 }
 
@@ -54,17 +57,25 @@ pub(crate) fn connection(stream: &UnixStream, policy: &Policy) {
         Ok(None) => return,
         Err(refusal) => Reply::Refused(refusal),
     };
-    let sent = write_frame(&mut timed, &encode(&reply));
-    audit.line(&reply, sent.is_ok(), start.elapsed());
+    // Before the answer: whoever is told that something was done finds it in the log.
+    audit.line(&reply, start.elapsed());
+    answer(stream, &reply);
+}
+
+/// Answers within a moment: the small frame fits into the socket's buffer, read or not.
+fn answer(stream: &UnixStream, reply: &Reply) {
+    let mut timed = Timed::new(stream, Instant::now() + ANSWER);
+    if let Err(error) = write_frame(&mut timed, &encode(reply)) {
+        debug!(%error, "the client does not take its answer");
+    }
 }
 
 /// Answers a connection that is one too many, without reading it.
 pub(crate) fn busy(stream: &UnixStream) {
     let audit = Audit::of(stream);
     let reply = Reply::Refused(Refusal::Busy {});
-    let mut timed = Timed::new(stream, Instant::now() + Duration::from_millis(10));
-    let sent = write_frame(&mut timed, &encode(&reply));
-    audit.line(&reply, sent.is_ok(), Duration::ZERO);
+    audit.line(&reply, Duration::ZERO);
+    answer(stream, &reply);
 }
 
 fn allowed(audit: &Audit, policy: &Policy) -> Result<(), Refusal> {
@@ -123,7 +134,7 @@ impl Audit {
         }
     }
 
-    fn line(&self, reply: &Reply, answered: bool, took: Duration) {
+    fn line(&self, reply: &Reply, took: Duration) {
         let (pid, uid) = self
             .peer
             .map_or((-1, -1), |(pid, uid)| (pid, i64::from(uid)));
@@ -132,13 +143,13 @@ impl Audit {
         match reply {
             Reply::Refused(refusal) => {
                 let why = refusal.to_string();
-                info!(target: "audit", pid, uid, %request, outcome = "refused", why, answered, ms);
+                info!(target: "audit", pid, uid, %request, outcome = "refused", why, ms);
             }
             Reply::Ownership { outcome } => {
-                info!(target: "audit", pid, uid, %request, ?outcome, answered, ms);
+                info!(target: "audit", pid, uid, %request, ?outcome, ms);
             }
             Reply::Pong {} | Reply::Version { .. } => {
-                info!(target: "audit", pid, uid, %request, outcome = "done", answered, ms);
+                info!(target: "audit", pid, uid, %request, outcome = "done", ms);
             }
         }
     }
