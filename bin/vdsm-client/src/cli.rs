@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, parser::ValueSource,
-    value_parser,
+    Arg, ArgAction, ArgMatches, Command as CommandLine, builder::PossibleValuesParser,
+    parser::ValueSource, value_parser,
 };
 use clap_complete::Shell;
 use rpc::{DEFAULT_PORT, TlsFiles};
@@ -27,8 +27,8 @@ pub(crate) const MAN: &str = "man";
 const PKI: &str = "/etc/pki/vdsm";
 
 /// The whole command line.
-pub(crate) fn command() -> Command {
-    Command::new("vdsm-client")
+pub(crate) fn command() -> CommandLine {
+    CommandLine::new("vdsm-client")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Calls a verb of VDSM and prints its answer")
         .long_about(
@@ -47,19 +47,10 @@ pub(crate) fn command() -> Command {
         .args(event_options())
         .subcommands(schema::NAMESPACES.iter().map(|namespace| namespace_command(namespace)))
         .subcommand(completion_command())
-        .subcommand(Command::new(MAN).about("Prints the man page (roff)"))
+        .subcommand(CommandLine::new(MAN).about("Prints the man page (roff)"))
 }
 
 fn connection_options() -> [Arg; 7] {
-    let path = |name: &'static str, file: &str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("FILE")
-            .default_value(format!("{PKI}/{file}"))
-            .value_parser(value_parser!(PathBuf))
-            .global(true)
-            .help(help)
-    };
     [
         Arg::new("host")
             .short('a')
@@ -80,21 +71,35 @@ fn connection_options() -> [Arg; 7] {
             .action(ArgAction::SetTrue)
             .global(true)
             .help("Plain connection, without TLS"),
-        path("cert", "certs/vdsmcert.pem", "Own certificate"),
-        path("key", "keys/vdsmkey.pem", "Own private key"),
-        path(
+        pki_option("cert", "certs/vdsmcert.pem", "Own certificate"),
+        pki_option("key", "keys/vdsmkey.pem", "Own private key"),
+        pki_option(
             "ca",
             "certs/cacert.pem",
             "CA that the host's certificate must chain to",
         ),
-        Arg::new("timeout")
-            .long("timeout")
-            .value_name("SECONDS")
-            .default_value("60")
-            .value_parser(seconds)
-            .global(true)
-            .help("Longest time to connect, and to wait for the answer"),
+        timeout_option(),
     ]
+}
+
+fn pki_option(name: &'static str, file: &str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("FILE")
+        .default_value(format!("{PKI}/{file}"))
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help(help)
+}
+
+fn timeout_option() -> Arg {
+    Arg::new("timeout")
+        .long("timeout")
+        .value_name("SECONDS")
+        .default_value("60")
+        .value_parser(seconds)
+        .global(true)
+        .help("Longest time to connect, and to wait for the answer")
 }
 
 fn call_options() -> [Arg; 3] {
@@ -136,8 +141,8 @@ fn event_options() -> [Arg; 2] {
     ]
 }
 
-fn namespace_command(namespace: &'static Namespace) -> Command {
-    Command::new(namespace.name)
+fn namespace_command(namespace: &'static Namespace) -> CommandLine {
+    CommandLine::new(namespace.name)
         .about(namespace.doc.trim())
         .subcommand_value_name("VERB [arg=value]...")
         .subcommand_help_heading("Verbs")
@@ -147,7 +152,7 @@ fn namespace_command(namespace: &'static Namespace) -> Command {
         .subcommands(namespace.verbs.iter().map(|verb| verb_command(verb)))
 }
 
-fn verb_command(verb: &'static VerbDecl) -> Command {
+fn verb_command(verb: &'static VerbDecl) -> CommandLine {
     let mut words = Arg::new(PARAMS)
         .value_name("arg=value")
         .num_args(0..)
@@ -155,17 +160,17 @@ fn verb_command(verb: &'static VerbDecl) -> Command {
     if verb.params.fields.is_empty() {
         words = words.hide(true);
     }
-    Command::new(verb.name)
+    CommandLine::new(verb.name)
         .about(help::unwrapped(verb.doc))
         .after_help(help::details(verb))
         .arg(words)
 }
 
-fn completion_command() -> Command {
+fn completion_command() -> CommandLine {
     let shell = Arg::new("shell")
         .required(true)
         .value_parser(value_parser!(Shell));
-    Command::new(COMPLETION)
+    CommandLine::new(COMPLETION)
         .about("Prints completions for a shell")
         .arg(shell)
 }

@@ -1,7 +1,7 @@
 //! A verb as data ([`VerbDecl`]), what a call brings with it ([`CallContext`]), and the two ends of a call:
 //! reading its parameters and writing its answer.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{

@@ -1,3 +1,5 @@
+//! Numbers and texts of errors against upstream's transcripts, and the table's soundness.
+
 use std::collections::{HashMap, HashSet};
 
 use super::*;
