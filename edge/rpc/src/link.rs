@@ -56,6 +56,8 @@ pub(crate) enum CloseReason {
     NoFirstFrame(Duration),
     #[error("no heart-beat within {} ms", .0.as_millis())]
     NoHeartBeat(Duration),
+    #[error("nothing was said for {} s, and nobody waits", .0.as_secs())]
+    Idle(Duration),
     #[error("malformed frame: {0}")]
     Malformed(String),
     #[error("TLS: {0}")]
@@ -72,6 +74,8 @@ pub(crate) trait Role {
     fn malformed(&mut self, error: &FrameError);
     /// Whether something runs that will still answer.
     fn busy(&self) -> bool;
+    /// Whether the peer waits to be told something, so that its silence is no sign.
+    fn waits(&self) -> bool;
 }
 
 /// What follows from a frame.
@@ -93,6 +97,8 @@ pub(crate) struct LinkTimes {
     pub(crate) first_frame: Option<(Instant, Duration)>,
     /// The peer must take some byte of what is queued within this time.
     pub(crate) stall: Duration,
+    /// A peer without heart-beats that waits for nothing is closed after this time without a byte from it.
+    pub(crate) idle: Option<Duration>,
 }
 
 pub(crate) struct Link<S> {
@@ -108,6 +114,8 @@ pub(crate) struct Link<S> {
     beat_send: Option<Duration>,
     beat_expect: Option<Duration>,
     last_in: Instant,
+    /// When the peer last gave a reason to keep it: by a byte, or by waiting.
+    last_seen: Instant,
     last_out: Instant,
     stalled: Option<Instant>,
     times: LinkTimes,
@@ -154,6 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             beat_send: None,
             beat_expect: None,
             last_in: now,
+            last_seen: now,
             last_out: now,
             stalled: None,
             times,
@@ -204,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 Err(ended) => return Poll::Ready(ended),
             }
         }
-        self.poll_timers(cx).map(Ended::Abruptly)
+        self.poll_timers(role, cx).map(Ended::Abruptly)
     }
 
     fn drained(&self) -> CloseReason {
@@ -307,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Ends the connection when a time is up; else sees to it that the task wakes for the next one.
-    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+    fn poll_timers<R: Role>(&mut self, role: &R, cx: &mut Context<'_>) -> Poll<CloseReason> {
         loop {
             let Some(next) = self.next_deadline() else {
                 return Poll::Pending;
@@ -324,7 +333,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             ready!(timer.as_mut().poll(cx));
             self.timer = None;
             let now = Instant::now();
-            if let Some(reason) = self.overdue(now) {
+            if let Some(reason) = self.overdue(now).or_else(|| self.idle(role, now)) {
                 return Poll::Ready(reason);
             }
             self.beat(now, cx);
@@ -343,6 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
                 .filter(|_| !self.read_closed)
                 .map(|time| self.last_in + time),
             self.stalled.map(|since| since + self.times.stall),
+            self.idle_limit().map(|time| self.last_seen + time),
             send,
         ]
         .into_iter()
@@ -364,6 +374,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
         let silent = self.beat_expect.filter(|_| !self.read_closed)?;
         (now >= self.last_in + silent).then_some(CloseReason::NoHeartBeat(silent))
+    }
+
+    /// The limit of silence, where silence means nothing else.
+    fn idle_limit(&self) -> Option<Duration> {
+        self.times
+            .idle
+            .filter(|_| self.beat_expect.is_none() && !self.read_closed)
+    }
+
+    fn idle<R: Role>(&mut self, role: &R, now: Instant) -> Option<CloseReason> {
+        let limit = self.idle_limit()?;
+        if now < self.last_seen.max(self.last_in) + limit {
+            self.last_seen = self.last_seen.max(self.last_in);
+            return None;
+        }
+        if role.busy() || role.waits() {
+            self.last_seen = now;
+            return None;
+        }
+        Some(CloseReason::Idle(limit))
     }
 
     /// Queues a beat if one is due, and has the task look at its outbox again.

@@ -82,6 +82,21 @@ async fn silence_from_the_start_is_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_for_nothing_is_closed_when_it_falls_silent() {
+    let (server, _) =
+        plain_with(|config| config.limits.idle = Some(Duration::from_millis(500))).await;
+    let mut idle = Wire::connect(&server).await;
+    idle.text("CONNECT\naccept-version:1.2\nheart-beat:0,0\n\n\0")
+        .await;
+    assert!(idle.next().await.is_some(), "CONNECTED");
+    // One that has subscribed waits for answers or events.
+    let mut waiting = Wire::ready(&server).await;
+    assert!(idle.next().await.is_none());
+    log::reason(idle.port(), "nothing was said for").await;
+    waiting.works().await;
+}
+
+#[tokio::test]
 async fn default_limits_are_the_ones_observed() {
     let (server, _) = plain().await;
     let mut wire = Wire::connect(&server).await;

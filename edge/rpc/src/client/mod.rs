@@ -494,6 +494,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let times = LinkTimes {
         first_frame: None,
         stall: STALL,
+        idle: None,
     };
     let link = Link::new(stream, BytesMut::new(), limits, outbox, times);
     let (connected, is_connected) = oneshot::channel();

@@ -122,6 +122,10 @@ impl Role for Session {
     fn busy(&self) -> bool {
         false
     }
+
+    fn waits(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Session {

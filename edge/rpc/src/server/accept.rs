@@ -190,6 +190,7 @@ impl Connection {
         let times = LinkTimes {
             first_frame: Some((since, limits.first_frame)),
             stall: limits.stall,
+            idle: limits.idle,
         };
         let link = Link::new(stream, input, limits.frame, self.outbox.clone(), times);
         let mut session = Session::new(

@@ -57,6 +57,9 @@ pub struct Limits {
     pub first_frame: Duration,
     /// Time in which a client with something to read must take some byte of it.
     pub stall: Duration,
+    /// A client without heart-beats, subscriptions and running requests is closed after this time of silence;
+    /// `None`: never.
+    pub idle: Option<Duration>,
     /// Open connections.
     pub connections: usize,
     /// Open connections from one address.
@@ -76,6 +79,7 @@ impl Default for Limits {
             outgoing_bytes: 64 * 1024 * 1024,
             first_frame: Duration::from_secs(10),
             stall: Duration::from_mins(1),
+            idle: Some(Duration::from_mins(15)),
             connections: 4096,
             connections_per_peer: 2048,
             in_flight: 1024,

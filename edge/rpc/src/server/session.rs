@@ -188,6 +188,10 @@ impl Role for Session {
     fn busy(&self) -> bool {
         self.caller.busy()
     }
+
+    fn waits(&self) -> bool {
+        !self.subscriptions.is_empty()
+    }
 }
 
 impl Drop for Session {
