@@ -1,6 +1,10 @@
 //! Private agents as a person meets them: up, status, a killed vdsmd, up again, down, down again; and starts
 //! that fail. Needs libvirt's daemon and, for most, a built vdsmd and vdsm-client.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are tests"
+)]
 
 use std::{
     fs,
@@ -181,7 +185,7 @@ fn session_an_interrupted_start_leaves_nothing() {
         .arg(&vdsmd);
     let command = command.arg("--dir").arg(folder.agent());
     let up = command.spawn_daemon(&Daemon { log: log.clone() }).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let asleep = |pid: &i32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep"))
     };

@@ -4,12 +4,13 @@
 //! one temporary folder; whatever happens on the way (an error, Ctrl-C, a panic), [`Home`] ends what was
 //! started there and removes it.
 //!
-//! Look next: `flow.rs` (the verbs in their order), `call.rs` (one verb), `console.rs` (the guest's serial
+//! Look next: `flow.rs` (the verbs in their order), `guest.rs` (those about the VM), `call.rs` (one verb), `console.rs` (the guest's serial
 //! console), `table.rs` (statistics), `picture.rs` (the screenshot), `view.rs` (how it looks).
 
 mod call;
 mod console;
 mod flow;
+mod guest;
 mod home;
 mod picture;
 mod table;
