@@ -135,9 +135,8 @@ answer! {
         cpu_topology: Vec<CpuPlace> = "cpuTopology",
         /// MHz, as text; `0.0` where not known, for Engine refuses the whole answer without it.
         cpu_speed: String = "cpuSpeed",
-        /// Name of the processor.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cpu_model: Option<String> = "cpuModel",
+        /// Name of the processor; empty where the kernel does not tell it.
+        cpu_model: String = "cpuModel",
         /// Flags, features and `model_<name>` of usable models, with commas between.
         cpu_flags: String = "cpuFlags",
         /// CPUs that the agent itself may use.
@@ -402,7 +401,7 @@ impl Capabilities {
             online_cpus: joined(facts.cpus.iter().map(|cpu| cpu.id.to_string())),
             cpu_topology: facts.cpus.iter().map(place).collect(),
             cpu_speed: facts.cpu.mhz.clone().unwrap_or_else(|| "0.0".to_owned()),
-            cpu_model: facts.cpu.model.clone(),
+            cpu_model: facts.cpu.model.clone().unwrap_or_default(),
             cpu_flags: cpu_flags(facts, hypervisor),
             vdsm_to_cpus_affinity: facts.affinity.clone(),
             version_name: version.name.clone(),

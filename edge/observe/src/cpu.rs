@@ -9,23 +9,19 @@ use crate::{files::Reader, memory, proc};
 const CPUS: &str = "/sys/devices/system/cpu";
 const NODES: &str = "/sys/devices/system/node";
 
-/// NUMA nodes; a kernel without NUMA is one node with all CPUs and all memory.
+/// NUMA nodes; a kernel without NUMA is one node with all CPUs.
 pub(crate) fn nodes(reader: &mut Reader<'_>, base_page_kib: u64) -> Vec<NumaNode> {
-    let numbers = reader
+    let mut numbers = reader
         .parsed(&format!("{NODES}/online"), proc::list)
         .unwrap_or_default();
-    let nodes: Vec<NumaNode> = numbers
-        .into_iter()
-        .filter(|id| reader.exists(&format!("{NODES}/node{id}")))
-        .collect::<Vec<_>>()
+    numbers.retain(|id| reader.exists(&format!("{NODES}/node{id}")));
+    if let [] | [_] = numbers.as_slice() {
+        return vec![only_node(reader, numbers.first().copied(), base_page_kib)];
+    }
+    numbers
         .into_iter()
         .map(|id| node(reader, id, base_page_kib))
-        .collect();
-    if nodes.is_empty() {
-        vec![only_node(reader, base_page_kib)]
-    } else {
-        nodes
-    }
+        .collect()
 }
 
 fn node(reader: &mut Reader<'_>, id: u32, base_page_kib: u64) -> NumaNode {
@@ -51,13 +47,14 @@ fn node(reader: &mut Reader<'_>, id: u32, base_page_kib: u64) -> NumaNode {
     }
 }
 
-fn only_node(reader: &mut Reader<'_>, base_page_kib: u64) -> NumaNode {
+/// The one node of a host has all its memory: the node's own count may lag behind memory that was added.
+fn only_node(reader: &mut Reader<'_>, id: Option<u32>, base_page_kib: u64) -> NumaNode {
     let memory = reader
         .parsed("/proc/meminfo", proc::meminfo)
         .unwrap_or_default();
     let huge = memory::page_counts(reader, memory::HUGEPAGES);
     NumaNode {
-        id: 0,
+        id: id.unwrap_or(0),
         cpus: online(reader),
         total_kib: memory.total,
         free_kib: memory.free,

@@ -381,6 +381,19 @@ fn a_kernel_without_numa_is_one_node() {
 }
 
 #[test]
+fn the_only_node_has_all_memory_whatever_it_says_itself() {
+    let dir = tree(&host_files());
+    fs::write(dir.path().join("sys/devices/system/node/online"), "0\n").expect("write");
+    let nodes = Host::at(dir.path()).facts().value.numa;
+    assert_eq!(nodes.len(), 1);
+    assert_eq!(
+        (nodes[0].total_kib, nodes[0].free_kib),
+        (24_684_544, 19_582_000)
+    );
+    assert_eq!(nodes[0].cpus, [0, 3]);
+}
+
+#[test]
 fn interfaces_and_their_kinds() {
     let dir = tree(&host_files());
     let mut reader = files::Reader::new(dir.path());
