@@ -3,5 +3,8 @@
 
 pub mod hypervisor;
 pub mod process;
+pub mod storage;
+mod storage_files;
+mod storage_qemu;
 pub mod volumes;
 pub mod watch;
