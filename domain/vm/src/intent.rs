@@ -163,7 +163,7 @@ mod tests {
     fn now() -> Now {
         Now {
             monotonic: Duration::from_secs(50),
-            wall: Duration::from_secs(1_800_000_000),
+            wall: Duration::from_millis(1_800_000_000_500),
         }
     }
 

@@ -23,9 +23,9 @@ use vm_model::{
 mod tests;
 
 /// For this long a VM is said to power up, or to reboot, unless its guest says more.
-const GUEST_PHASE: Duration = Duration::from_secs(60);
+const GUEST_PHASE: Duration = Duration::from_mins(1);
 /// For this long it is said to power down after it was asked to.
-const GUEST_POWERING_DOWN: Duration = Duration::from_secs(300);
+const GUEST_POWERING_DOWN: Duration = Duration::from_mins(5);
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +87,6 @@ pub(crate) struct Machine {
     pub(crate) destroy_on_reboot: bool,
     /// Seconds by which the guest's clock is off, if it ever told.
     pub(crate) time_offset: Option<i64>,
-    /// The verb whose call to the hypervisor goes on: its own events are not news.
-    pub(crate) pending: Option<Verb>,
     /// The status last told by an event.
     pub(crate) told: VmStatus,
 }
@@ -172,6 +170,8 @@ pub(crate) enum Action {
     SaveMetadata,
     /// Take back what it used; then comes [`Input::Released`].
     Release,
+    /// Ask the hypervisor how it is; then comes [`Input::Observed`] or [`Input::Missing`].
+    Check,
     /// End the domain; then comes [`Input::Destroyed`].
     Destroy,
 }
@@ -203,7 +203,6 @@ impl Machine {
             destroy_requested: false,
             destroy_on_reboot: false,
             time_offset: None,
-            pending: None,
             told: VmStatus::WaitForLaunch,
         }
     }
@@ -290,9 +289,9 @@ pub(crate) fn permit(machine: &Machine, verb: Verb) -> Result<(), Refusal> {
     match (&machine.life, verb) {
         (_, Verb::Destroy) | (Life::Running(_), _) => Ok(()),
         (Life::Down(_), Verb::Reset | Verb::Shutdown | Verb::Reboot) => Err(Refusal::Gone),
-        (Life::Down(_) | Life::Stopping(_), Verb::Pause | Verb::Screenshot) => Err(Refusal::IsDown),
-        (Life::Stopping(_), Verb::Shutdown | Verb::Reboot) => Err(Refusal::IsDown),
-        (Life::Launching, Verb::Screenshot) => Err(Refusal::IsDown),
+        (Life::Down(_) | Life::Stopping(_), Verb::Pause)
+        | (Life::Down(_) | Life::Stopping(_) | Life::Launching, Verb::Screenshot)
+        | (Life::Stopping(_), Verb::Shutdown | Verb::Reboot) => Err(Refusal::IsDown),
         _ => Err(Refusal::WrongState(status)),
     }
 }
@@ -318,7 +317,6 @@ fn advance(machine: &mut Machine, input: Input, now: Now) -> Vec<Action> {
     match input {
         Input::Launched(cpus) => launched(machine, cpus),
         Input::LaunchFailed(exit) if machine.life == Life::Launching => machine.died(exit),
-        Input::LaunchFailed(_) => Vec::new(),
         Input::Begin(verb) => begin(machine, verb, now),
         Input::Finished { verb, done } => finished(machine, verb, done, now),
         Input::Destroyed => {
@@ -332,7 +330,7 @@ fn advance(machine: &mut Machine, input: Input, now: Now) -> Vec<Action> {
             }
             _ => Vec::new(),
         },
-        Input::Lifecycle { event, detail } => lifecycle(machine, event, detail, now),
+        Input::Lifecycle { event, detail } => lifecycle(machine, event, detail),
         Input::GuestReboot => guest_reboot(machine, now),
         Input::RtcChange(offset) => {
             machine.time_offset = Some(offset);
@@ -348,13 +346,12 @@ fn advance(machine: &mut Machine, input: Input, now: Now) -> Vec<Action> {
             let exit = machine.exit(ExitReason::LibvirtDomainMissing);
             machine.died(exit)
         }
-        Input::Missing => Vec::new(),
         Input::PausedTooLong if machine.pause_code().is_some() => {
             machine.shutdown_reason = Some(ExitReason::DestroyedOnPauseTimeout);
             vec![Action::Destroy]
         }
-        Input::PausedTooLong => Vec::new(),
         Input::Tick => tell_change(machine, now),
+        Input::LaunchFailed(_) | Input::Missing | Input::PausedTooLong => Vec::new(),
     }
 }
 
@@ -368,7 +365,6 @@ fn launched(machine: &mut Machine, cpus: Cpus) -> Vec<Action> {
 
 fn begin(machine: &mut Machine, verb: Verb, now: Now) -> Vec<Action> {
     match verb {
-        Verb::Pause | Verb::Cont => machine.pending = Some(verb),
         Verb::Reset | Verb::Reboot => machine.guest_does(GuestPhase::Rebooting, now),
         Verb::Shutdown => {
             machine.guest_does(GuestPhase::PoweringDown, now);
@@ -381,15 +377,12 @@ fn begin(machine: &mut Machine, verb: Verb, now: Now) -> Vec<Action> {
                 machine.shutdown_reason = Some(ExitReason::AdminShutdown);
             }
         }
-        Verb::Screenshot => {}
+        Verb::Pause | Verb::Cont | Verb::Screenshot => {}
     }
     Vec::new()
 }
 
 fn finished(machine: &mut Machine, verb: Verb, done: bool, now: Now) -> Vec<Action> {
-    if machine.pending == Some(verb) {
-        machine.pending = None;
-    }
     if verb == Verb::Destroy && !done {
         machine.destroy_requested = false;
         machine.shutdown_reason = None;
@@ -417,33 +410,18 @@ fn finished(machine: &mut Machine, verb: Verb, done: bool, now: Now) -> Vec<Acti
 }
 
 /// Numbers of `detail` are libvirt's, per event.
-fn lifecycle(machine: &mut Machine, event: LifecycleEvent, detail: i32, now: Now) -> Vec<Action> {
-    const SUSPENDED_IOERROR: i32 = 2;
+fn lifecycle(machine: &mut Machine, event: LifecycleEvent, detail: i32) -> Vec<Action> {
     match event {
         // A guest that panicked (`Crashed`) is still there; if it is to end, `Stopped` follows.
         LifecycleEvent::Stopped if machine.is_running() => {
             let exit = machine.exit(stopped_reason(detail));
             machine.died(exit)
         }
-        LifecycleEvent::Suspended => {
-            if machine.life == Life::Running(Cpus::Running) {
-                let io = detail == SUSPENDED_IOERROR;
-                pause(
-                    machine,
-                    if io { PauseCode::Eio } else { PauseCode::NoErr },
-                    now,
-                );
-                return news_unless_pending(machine, Verb::Pause, now);
-            }
-            Vec::new()
+        // These may be older than what a verb has done since: the hypervisor is asked.
+        LifecycleEvent::Suspended if machine.life == Life::Running(Cpus::Running) => {
+            vec![Action::Check]
         }
-        LifecycleEvent::Resumed => {
-            if matches!(machine.life, Life::Running(Cpus::Paused { .. })) {
-                machine.life = Life::Running(Cpus::Running);
-                return news_unless_pending(machine, Verb::Cont, now);
-            }
-            Vec::new()
-        }
+        LifecycleEvent::Resumed if machine.pause_code().is_some() => vec![Action::Check],
         LifecycleEvent::Shutdown => {
             const SHUTDOWN_HOST: i32 = 2;
             let reason = if detail == SHUTDOWN_HOST {
@@ -538,14 +516,6 @@ fn shutoff_reason(reason: i32) -> ExitReason {
     match ExitReason::from_shutoff_reason(reason) {
         ExitReason::GenericError => ExitReason::LostQemuConnection,
         reason => reason,
-    }
-}
-
-fn news_unless_pending(machine: &Machine, verb: Verb, now: Now) -> Vec<Action> {
-    if machine.pending == Some(verb) {
-        Vec::new()
-    } else {
-        tell_change(machine, now)
     }
 }
 

@@ -317,10 +317,10 @@ impl VmManager {
             verb,
             done: result.is_ok(),
         });
-        result.map_err(|error| self.explain(vm, verb, error))
+        result.map_err(|error| Self::explain(vm, verb, error))
     }
 
-    fn explain(&self, vm: &Vm, verb: Verb, error: HypervisorError) -> VmError {
+    fn explain(vm: &Vm, verb: Verb, error: HypervisorError) -> VmError {
         let vm_id = vm.id;
         // What was asked may still happen; and a domain that is gone has not told yet.
         vm.order(&mut vm.core(), Job::Check);

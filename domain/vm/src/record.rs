@@ -239,6 +239,7 @@ impl Vm {
         match action {
             Action::Publish(news) => self.tell(core, news, now),
             Action::SaveMetadata => self.order(core, Job::SaveMetadata),
+            Action::Check => self.order(core, Job::Check),
             Action::Release => self.order(core, Job::Release),
             Action::Destroy => self.order(core, Job::Destroy),
         }

@@ -42,11 +42,10 @@ pub(crate) fn recover(shared: &Arc<Shared>) -> Result<RecoverReport, VmError> {
         .filter(|domain| shared.find(domain.id).is_none())
     {
         match adopt(shared, domain, &mut report) {
-            Ok(()) => {}
+            Ok(()) | Err(HypervisorError::NoDomain(_)) => {}
             Err(HypervisorError::Disconnected(why)) => {
                 return Err(failed(HypervisorError::Disconnected(why)));
             }
-            Err(HypervisorError::NoDomain(_)) => {}
             Err(error) => {
                 tracing::warn!(vm = %domain.id, %error, "not recovered yet");
                 lock(&shared.unsettled).insert(domain.id);

@@ -47,8 +47,7 @@ pub(crate) fn save(shared: &Shared, vm: &Vm) {
     };
     let hypervisor = &shared.ports.hypervisor;
     match hypervisor.set_metadata(vm.id, VM_PREFIX, VM_URI, Some(&xml)) {
-        Ok(()) => {}
-        Err(HypervisorError::NoDomain(_)) => {}
+        Ok(()) | Err(HypervisorError::NoDomain(_)) => {}
         Err(error) => tracing::warn!(vm = %vm.id, %error, "metadata not saved"),
     }
 }
@@ -62,10 +61,8 @@ pub(crate) fn check(shared: &Shared, vm: &Vm) {
         return;
     }
     match shared.ports.hypervisor.state(vm.id) {
-        Ok(state) => {
-            vm.note_answer(true);
-            vm.apply(Input::Observed(state));
-        }
+        // libvirt knows it without asking QEMU: no sign that the domain answers.
+        Ok(state) => vm.apply(Input::Observed(state)),
         Err(HypervisorError::NoDomain(_)) => vm.apply(Input::Missing),
         Err(HypervisorError::TimedOut { .. }) => vm.note_answer(false),
         Err(error) => tracing::debug!(vm = %vm.id, %error, "state not known"),

@@ -19,6 +19,8 @@ pub enum Fault {
     Fail(String),
     /// Nothing is done; after this time the call gives up.
     Hang(Duration),
+    /// It takes this time, then all is well.
+    Slow(Duration),
     /// It is done, but the answer does not come: after this time the call gives up.
     LateAnswer(Duration),
     /// The process dies before the call has an effect.
@@ -115,6 +117,14 @@ impl Process {
             Some(Fault::Hang(time)) => {
                 std::thread::sleep(time);
                 Gate::TimedOut(time)
+            }
+            Some(Fault::Slow(time)) => {
+                std::thread::sleep(time);
+                if self.is_alive() {
+                    Gate::Go(None)
+                } else {
+                    Gate::Dead
+                }
             }
             Some(Fault::KillBefore) => {
                 self.kill();

@@ -140,10 +140,11 @@ fn source(
     if path.is_some_and(|path| path.starts_with("PAYLOAD:")) {
         return Ok(DriveSource::Payload);
     }
-    if let Some(device) = device {
-        if let Some(source) = told_by_metadata(name, device)? {
-            return Ok(source);
-        }
+    let told = device
+        .map(|device| told_by_metadata(name, device))
+        .transpose()?;
+    if let Some(source) = told.flatten() {
+        return Ok(source);
     }
     Ok(path.map_or(DriveSource::Empty, |path| {
         DriveSource::Path(PathBuf::from(path))

@@ -240,11 +240,9 @@ fn rate(before: Option<u64>, now: Option<u64>, seconds: f64) -> String {
 
 /// `memUsage` in percent, from the balloon's figures.
 pub fn memory_usage(memory: Option<&MemoryStats>, memory_kib: u64) -> u32 {
-    match memory {
-        Some(memory) if memory_kib > 0 => {
-            let used = 100.0 - memory.free as f64 / memory_kib as f64 * 100.0;
-            used.clamp(0.0, 100.0) as u32
-        }
-        _ => 0,
-    }
+    let Some(memory) = memory.filter(|_| memory_kib > 0) else {
+        return 0;
+    };
+    let used = u128::from(memory_kib.saturating_sub(memory.free));
+    u32::try_from(used * 100 / u128::from(memory_kib)).unwrap_or(100)
 }
