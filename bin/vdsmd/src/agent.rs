@@ -1,0 +1,61 @@
+//! What stands behind the verbs once everything was found again: the domains and what joins them.
+
+use std::sync::Arc;
+
+use config::Config;
+use libvirt::Libvirt;
+use schema::{CallContext, VdsmError};
+use storage::StorageManager;
+use storage_model::ports::Journal;
+use tasks::{TaskManager, TaskOutput, TaskSpec};
+use uuid::Uuid;
+use vm::VmManager;
+
+use crate::{
+    errors,
+    host::HostView,
+    ports::{TaskJournal, failure},
+};
+
+/// The agent. The verbs are in `handlers/`.
+pub(crate) struct Agent {
+    /// Configuration of this start.
+    pub(crate) config: Arc<Config>,
+    /// Virtual machines.
+    pub(crate) vms: Arc<VmManager>,
+    /// Storage.
+    pub(crate) storage: Arc<StorageManager>,
+    /// Long jobs.
+    pub(crate) tasks: TaskManager,
+    /// The host.
+    pub(crate) host: HostView,
+    /// The connection to libvirt, for what the host tells of it.
+    pub(crate) libvirt: Arc<Libvirt>,
+}
+
+impl Agent {
+    /// Are VMs still being found?
+    pub(crate) fn recovering(&self) -> bool {
+        self.vms.is_recovering()
+    }
+
+    /// Makes a task of storage and answers its id.
+    pub(crate) fn submit(
+        &self,
+        verb: &str,
+        cx: &CallContext,
+        job: impl FnOnce(&dyn Journal) -> storage::Result<()> + Send + 'static,
+    ) -> Result<Uuid, VdsmError> {
+        let spec = TaskSpec {
+            verb: verb.to_owned(),
+            tag: "spm".to_owned(),
+            flow_id: cx.flow_id.clone(),
+        };
+        let id = self.tasks.submit(spec, move |context| {
+            job(&TaskJournal(context))
+                .map(|()| TaskOutput::default())
+                .map_err(failure)
+        });
+        id.map(|id| id.0).map_err(|error| errors::task(&error))
+    }
+}

@@ -1,0 +1,176 @@
+//! `Host.*`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use schema::{
+    CallContext, Done, HostApi, VdsmError,
+    domain::DomainVitals,
+    host::{
+        Capabilities, DumpXmls, Echo, GetAllTasks, GetAllTasksInfo, GetAllTasksStatuses,
+        GetAllVmStats, GetCapabilities, GetConnectedStoragePools, GetHardwareInfo, GetStats,
+        GetStorageDomains, GetStorageRepoStats, GetVMFullList, GetVMList, HardwareInfo, HostStats,
+        Ping, Ping2, SetLogLevel, VmListEntry,
+    },
+    task::{TasksDetails, TasksInfo, TasksStatus},
+    vm::{VmStats, VmSummary},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use storage::{DomainFilter, DomainHealth};
+use uuid::Uuid;
+
+use super::{Answer, task, vm_stats, words};
+use crate::{agent::Agent, errors, logging};
+
+impl HostApi for Agent {
+    fn ping(&self, _: &CallContext, _: Ping) -> Answer<Done> {
+        Ok(Done)
+    }
+
+    fn ping2(&self, _: &CallContext, _: Ping2) -> Answer<Done> {
+        Ok(Done)
+    }
+
+    fn echo(&self, _: &CallContext, p: Echo) -> Answer<String> {
+        Ok(p.message)
+    }
+
+    fn get_capabilities(&self, cx: &CallContext, _: GetCapabilities) -> Answer<Capabilities> {
+        onto_wire(&self.host.capabilities(cx.local))
+    }
+
+    fn get_hardware_info(&self, _: &CallContext, _: GetHardwareInfo) -> Answer<HardwareInfo> {
+        onto_wire(&self.host.hardware())
+    }
+
+    fn get_stats(&self, _: &CallContext, _: GetStats) -> Answer<HostStats> {
+        let counts = self.vms.counts();
+        let live = host::Live {
+            domains: self
+                .storage
+                .repo_stats(&[])
+                .into_iter()
+                .map(reported)
+                .collect(),
+            vms: host::VmCounts {
+                all: counts.total,
+                active: counts.active,
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let stats = self.host.stats(live);
+        onto_wire(&stats.ok_or_else(|| VdsmError::internal("the host cannot be sampled"))?)
+    }
+
+    fn get_vm_list(&self, _: &CallContext, p: GetVMList) -> Answer<Vec<VmListEntry>> {
+        let entry = |info: &vm::VmInfo| {
+            if p.only_uuid {
+                VmListEntry::Id(info.vm_id)
+            } else {
+                VmListEntry::Vm(words::summary(info))
+            }
+        };
+        Ok(self.vms.list(&p.vm_list).iter().map(entry).collect())
+    }
+
+    fn get_vm_full_list(&self, _: &CallContext, p: GetVMFullList) -> Answer<Vec<VmSummary>> {
+        Ok(self
+            .vms
+            .full_list(&p.vm_list)
+            .iter()
+            .map(words::summary)
+            .collect())
+    }
+
+    fn get_all_vm_stats(&self, _: &CallContext, _: GetAllVmStats) -> Answer<Vec<VmStats>> {
+        Ok(self
+            .vms
+            .all_stats()
+            .into_iter()
+            .map(vm_stats::stats)
+            .collect())
+    }
+
+    fn dumpxmls(&self, _: &CallContext, p: DumpXmls) -> Answer<BTreeMap<Uuid, String>> {
+        let xmls = self.vms.dump_xmls(&p.vm_list).map_err(errors::vm)?;
+        Ok(xmls.into_iter().collect())
+    }
+
+    fn get_storage_domains(&self, _: &CallContext, p: GetStorageDomains) -> Answer<Vec<Uuid>> {
+        let filter = DomainFilter {
+            pool: p.pool_id,
+            class: p.class.map(words::domain_class_of).transpose()?,
+            domain_type: p.domain_type.map(words::domain_type_of),
+            remote_path: p.remote_path,
+        };
+        self.storage
+            .storage_domains(&filter)
+            .map_err(errors::storage)
+    }
+
+    fn get_storage_repo_stats(
+        &self,
+        _: &CallContext,
+        p: GetStorageRepoStats,
+    ) -> Answer<BTreeMap<Uuid, DomainVitals>> {
+        let stats = self.storage.repo_stats(&p.domains);
+        Ok(stats
+            .iter()
+            .map(|(id, health)| (*id, words::vitals(health)))
+            .collect())
+    }
+
+    fn get_connected_storage_pools(
+        &self,
+        _: &CallContext,
+        _: GetConnectedStoragePools,
+    ) -> Answer<Vec<Uuid>> {
+        Ok(self.storage.connected_pools())
+    }
+
+    fn get_all_tasks(&self, _: &CallContext, _: GetAllTasks) -> Answer<TasksDetails> {
+        let all = self.tasks.all().into_iter();
+        Ok(all.map(|it| (it.status.id.0, task::details(it))).collect())
+    }
+
+    fn get_all_tasks_info(&self, _: &CallContext, _: GetAllTasksInfo) -> Answer<TasksInfo> {
+        let all = self.tasks.infos(None).into_iter();
+        Ok(all.map(|it| (it.id.0, task::info(it))).collect())
+    }
+
+    fn get_all_tasks_statuses(
+        &self,
+        _: &CallContext,
+        _: GetAllTasksStatuses,
+    ) -> Answer<TasksStatus> {
+        let all = self.tasks.statuses(None);
+        Ok(all.iter().map(|it| (it.id.0, task::status(it))).collect())
+    }
+
+    fn set_log_level(&self, _: &CallContext, p: SetLogLevel) -> Answer<Done> {
+        let set = logging::set_level(p.level.as_str(), &p.name);
+        set.map(|()| Done)
+            .map_err(|error| VdsmError::internal(&format!("{error:#}")))
+    }
+}
+
+/// The answers of the crate `host` have the keys of the wire already; reading them as the declared type proves it.
+fn onto_wire<T: Serialize, W: DeserializeOwned>(answer: &T) -> Answer<W> {
+    let fail =
+        |error: serde_json::Error| VdsmError::internal(&format!("facts of the host: {error}"));
+    serde_json::from_value(serde_json::to_value(answer).map_err(fail)?).map_err(fail)
+}
+
+fn reported((id, health): (Uuid, DomainHealth)) -> (String, host::DomainHealth) {
+    let vitals = words::vitals(&health);
+    let report = host::DomainHealth {
+        code: vitals.code,
+        last_check: Duration::try_from_secs_f64(health.last_check).unwrap_or_default(),
+        delay: health.read_delay,
+        valid: vitals.valid,
+        version: vitals.version,
+        acquired: health.acquired,
+        actual: health.actual,
+    };
+    (id.to_string(), report)
+}

@@ -1,0 +1,209 @@
+//! The host as the verbs see it: facts read when asked, statistics from the samples of one thread.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use config::Config;
+use host::{
+    Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Live, Sampler, Settings,
+    Version,
+};
+use libvirt::{DomainCapabilitiesQuery, Libvirt};
+use observe::{Host, ObserveError};
+
+/// The host as the verbs see it.
+pub(crate) struct HostView {
+    observed: Arc<Host>,
+    started: Instant,
+    settings: Settings,
+    features: Features,
+    hypervisor: Option<Hypervisor>,
+    sampling: Arc<Sampling>,
+}
+
+#[derive(Default)]
+struct Sampling {
+    sampler: Mutex<Sampler>,
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl HostView {
+    /// Takes the first sample and starts the thread that takes the others.
+    pub(crate) fn start(config: &Config, hypervisor: Option<Hypervisor>) -> Result<Self> {
+        let observed = Arc::new(Host::new());
+        let sampling = Arc::new(Sampling::default());
+        let taker = Taker {
+            observed: observed.clone(),
+            sampling: sampling.clone(),
+            paths: config.sampling.disk_stats_paths.clone(),
+            interval: config.vars.host_sample_stats_interval,
+        };
+        taker.take();
+        thread::Builder::new()
+            .name("host-samples".to_owned())
+            .spawn(move || taker.run())
+            .context("cannot start a thread")?;
+        Ok(Self {
+            observed,
+            started: Instant::now(),
+            settings: settings(config),
+            features: features(),
+            hypervisor,
+            sampling,
+        })
+    }
+
+    /// `Host.getCapabilities`, but for what others know.
+    pub(crate) fn capabilities(&self, local: Option<SocketAddr>) -> Capabilities {
+        let facts = self.observed.facts();
+        report(&facts.problems);
+        let interface = local.and_then(|address| interface_of(&facts.value, address));
+        Capabilities::of(&Inputs {
+            facts: &facts.value,
+            hypervisor: self.hypervisor.as_ref(),
+            settings: &self.settings,
+            features: &self.features,
+            version: &Version::default(),
+            last_client_iface: interface.as_deref(),
+        })
+    }
+
+    /// `Host.getHardwareInfo`.
+    pub(crate) fn hardware(&self) -> HardwareInfo {
+        let facts = self.observed.facts();
+        report(&facts.problems);
+        HardwareInfo::of(&facts.value)
+    }
+
+    /// `Host.getStats` from the last two samples; `None` if none could be taken.
+    pub(crate) fn stats(&self, live: Live) -> Option<HostStats> {
+        let live = Live {
+            elapsed: self.started.elapsed(),
+            unix: observe::clock::now_unix(),
+            ..live
+        };
+        lock(&self.sampling.sampler).stats(&live)
+    }
+}
+
+impl Drop for HostView {
+    fn drop(&mut self) {
+        *lock(&self.sampling.stop) = true;
+        self.sampling.wake.notify_all();
+    }
+}
+
+/// Takes samples on a thread of its own: a disk that hangs holds up no verb.
+struct Taker {
+    observed: Arc<Host>,
+    sampling: Arc<Sampling>,
+    paths: Vec<PathBuf>,
+    interval: Duration,
+}
+
+impl Taker {
+    fn take(&self) {
+        match self.observed.sample(&self.paths) {
+            Ok(sample) => {
+                report(&sample.problems);
+                lock(&self.sampling.sampler).push(sample.value);
+            }
+            Err(error) => tracing::error!("no sample of the host: {error}"),
+        }
+    }
+
+    fn run(self) {
+        let mut stop = lock(&self.sampling.stop);
+        while !*stop {
+            let (guard, timeout) = self
+                .sampling
+                .wake
+                .wait_timeout(stop, self.interval)
+                .unwrap_or_else(PoisonError::into_inner);
+            stop = guard;
+            if timeout.timed_out() && !*stop {
+                drop(stop);
+                self.take();
+                stop = lock(&self.sampling.stop);
+            }
+        }
+    }
+}
+
+/// What libvirt tells of the hypervisor. Slow the first time: libvirt probes QEMU.
+pub(crate) fn hypervisor(libvirt: &Libvirt, kvm: bool) -> Result<Hypervisor> {
+    let versions = libvirt.versions().context("versions of libvirt")?;
+    let capabilities = libvirt
+        .capabilities_xml()
+        .context("capabilities of libvirt")?;
+    let query = DomainCapabilitiesQuery {
+        arch: Some(std::env::consts::ARCH.to_owned()),
+        virt_type: Some(if kvm { "kvm" } else { "qemu" }.to_owned()),
+        ..DomainCapabilitiesQuery::default()
+    };
+    let domain_capabilities = libvirt.domain_capabilities_xml(&query);
+    let domain_capabilities = domain_capabilities.unwrap_or_else(|error| {
+        tracing::warn!("no domain capabilities: {error}");
+        "<domainCapabilities/>".to_owned()
+    });
+    let numbers = (Some(versions.daemon.0), Some(versions.hypervisor.0));
+    let machine = std::env::consts::ARCH;
+    Ok(Hypervisor::parse(
+        kvm,
+        machine,
+        &capabilities,
+        &domain_capabilities,
+        numbers,
+    )?)
+}
+
+fn settings(config: &Config) -> Settings {
+    let vars = &config.vars;
+    Settings {
+        reserved_mib: vars.host_mem_reserve.saturating_add(vars.extra_mem_reserve),
+        guest_overhead_mib: vars.guest_ram_overhead,
+        threads_as_cores: vars.report_host_threads_as_cores,
+        fake_nics: vars.fake_nics.clone(),
+        hidden_nics: vars.hidden_nics.clone(),
+        hidden_bonds: vars.hidden_bonds.clone(),
+        hidden_vlans: vars.hidden_vlans.clone(),
+    }
+}
+
+/// What this agent can do: true only where the verbs exist.
+fn features() -> Features {
+    let sizes = vec![0, 512, 4096];
+    Features {
+        domain_versions: vec![5],
+        block_sizes: [("LOCALFS".to_owned(), sizes)].into(),
+        ..Features::default()
+    }
+}
+
+fn interface_of(facts: &host_model::Facts, address: SocketAddr) -> Option<String> {
+    let ip = address.ip().to_canonical();
+    let has = |link: &&host_model::Link| link.addresses.iter().any(|it| it.ip == ip);
+    facts
+        .network
+        .links
+        .iter()
+        .find(has)
+        .map(|link| link.name.clone())
+}
+
+fn report(problems: &[ObserveError]) {
+    for problem in problems {
+        tracing::warn!("facts of the host: {problem}");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,12 @@
+//! Where the domains are joined: ports of one domain implemented over another, or over an edge.
+
+mod clock;
+mod events;
+mod journal;
+pub(crate) mod png;
+mod volumes;
+
+pub(crate) use clock::Clocks;
+pub(crate) use events::VmStatusEvents;
+pub(crate) use journal::{StorageUndo, TaskJournal, failure};
+pub(crate) use volumes::StorageVolumes;

@@ -1,0 +1,87 @@
+//! Volumes for VMs, made ready by storage.
+
+use std::sync::Arc;
+
+use storage::{ImageVolume, StorageError, StorageManager, VolumeId};
+use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, Volumes, VolumesError};
+
+/// Storage as VMs see it.
+pub(crate) struct StorageVolumes(pub(crate) Arc<StorageManager>);
+
+impl Volumes for StorageVolumes {
+    fn prepare(&self, volume: &Pdiv) -> Result<PreparedVolume, VolumesError> {
+        let leaf = VolumeId {
+            domain: volume.domain,
+            image: volume.image,
+            volume: volume.volume,
+        };
+        let prepared = self
+            .0
+            .prepare_image(volume.pool, leaf, false)
+            .map_err(|e| why(volume, &e))?;
+        let format = prepared
+            .format
+            .qemu()
+            .ok_or_else(|| VolumesError::Unusable {
+                id: *volume,
+                why: "its format is not known".to_owned(),
+            })?;
+        Ok(PreparedVolume {
+            path: prepared.path,
+            format: format.to_owned(),
+            block: false,
+            chain: prepared
+                .volumes
+                .into_iter()
+                .map(|link| chain_link(volume, link))
+                .collect(),
+        })
+    }
+
+    fn teardown(&self, volume: &Pdiv) -> Result<(), VolumesError> {
+        match self.0.teardown_image(volume.domain, volume.image) {
+            Ok(()) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(why(volume, &error)),
+        }
+    }
+}
+
+fn chain_link(of: &Pdiv, link: ImageVolume) -> ChainLink {
+    let id = link.id;
+    let (lease_path, lease_offset) = link.lease.map_or_else(
+        || (std::path::PathBuf::new(), 0),
+        |lease| (lease.path, lease.offset),
+    );
+    ChainLink {
+        volume: Pdiv {
+            pool: of.pool,
+            domain: id.domain,
+            image: id.image,
+            volume: id.volume,
+        },
+        path: link.path,
+        lease_path,
+        lease_offset,
+    }
+}
+
+fn is_gone(error: &StorageError) -> bool {
+    matches!(
+        error,
+        StorageError::VolumeDoesNotExist(_)
+            | StorageError::ImageDoesNotExistInSD { .. }
+            | StorageError::StorageDomainDoesNotExist(_)
+    )
+}
+
+fn why(volume: &Pdiv, error: &StorageError) -> VolumesError {
+    if is_gone(error) {
+        VolumesError::NotFound(*volume)
+    } else {
+        VolumesError::Unusable {
+            id: *volume,
+            why: error.to_string(),
+        }
+    }
+}

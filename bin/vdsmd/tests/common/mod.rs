@@ -1,0 +1,305 @@
+//! A private agent for one test: started in a folder of its own, driven through its port, gone afterwards.
+//!
+//! [`Agent::start`] runs `vdsmd` on libvirt's `test:///default`, which lives in the client library: no daemon, no
+//! privilege, up within a moment. Tests that need guests start one by `vdsm-tool dev up`: see [`session`].
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+pub mod session;
+pub mod storage;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rpc::{Client, ClientConfig, ClientError, Event, Subscription};
+use serde_json::{Value, json, value::to_raw_value};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// How long a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Code that the agent answers while it recovers.
+const RECOVERING: i64 = 99;
+
+/// An agent and its folder.
+pub struct Agent {
+    /// Folder of configuration, state, log and storage.
+    pub dir: TempDir,
+    process: Option<Child>,
+    address: SocketAddr,
+}
+
+impl Agent {
+    /// Starts an agent with the defaults for tests.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts an agent; `more` is added to its `vdsm.conf`.
+    pub fn start_with(more: &str) -> Self {
+        let agent = Self::boot_only(more);
+        agent.wait_until_serving();
+        agent
+    }
+
+    /// As [`Agent::start_with`], but does not wait until verbs are answered.
+    pub fn boot_only(more: &str) -> Self {
+        let mut agent = Self::prepare(more);
+        agent.boot();
+        agent
+    }
+
+    /// Starts an agent whose configuration must make it end, and answers what it says.
+    pub fn refused(more: &str) -> String {
+        let mut agent = Self::prepare(more);
+        let output = agent.spawn().wait_with_output().unwrap();
+        agent.process = None;
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn prepare(more: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("vdsmd-").tempdir().unwrap();
+        for sub in ["run", "state", "data-center", "disks"] {
+            fs::create_dir(dir.path().join(sub)).unwrap();
+        }
+        fs::write(
+            dir.path().join("vdsm.conf"),
+            configuration(dir.path(), more),
+        )
+        .unwrap();
+        Self {
+            dir,
+            process: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+
+    /// Runs `vdsmd` in the folder and waits until its port is open.
+    pub fn boot(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let _ = fs::remove_file(self.log_path());
+        self.process = Some(self.spawn());
+        self.address = wait_for("the port", || listening(&self.log()));
+    }
+
+    fn spawn(&self) -> Child {
+        #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
+        Command::new(env!("CARGO_BIN_EXE_vdsmd"))
+            .arg("--config")
+            .arg(self.path("vdsm.conf"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Waits until verbs are answered.
+    pub fn wait_until_serving(&self) {
+        wait_for("the agent to serve", || {
+            match self.client().call("Host.ping2", json!({})) {
+                Err((RECOVERING, _)) => None,
+                other => Some(other.unwrap()),
+            }
+        });
+    }
+
+    /// SIGKILL, as a crash.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// SIGKILL and a new start.
+    pub fn crash_and_restart(&mut self) {
+        self.kill();
+        self.boot();
+        self.wait_until_serving();
+    }
+
+    /// SIGTERM; the exit must be clean.
+    pub fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        let pid = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let status = process.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Process id of `vdsmd`.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    /// Has the process ended by itself?
+    pub fn is_running(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_some_and(|process| process.try_wait().unwrap().is_none())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Caller {
+        Caller::connect(self.address.port())
+    }
+
+    /// Calls a verb on a connection of its own.
+    pub fn call(&self, verb: &str, params: Value) -> Answer {
+        self.client().call(verb, params)
+    }
+
+    /// Calls a verb that must succeed.
+    pub fn ok(&self, verb: &str, params: Value) -> Value {
+        self.call(verb, params)
+            .unwrap_or_else(|e| panic!("{verb}: {e:?}\n{}", self.log_tail()))
+    }
+
+    /// Calls a verb that must fail, and answers the code.
+    pub fn code(&self, verb: &str, params: Value) -> i64 {
+        match self.call(verb, params) {
+            Err((code, _)) => code,
+            Ok(answer) => panic!("{verb} should fail, but answers {answer}"),
+        }
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, sub: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(sub)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.path("vdsmd.log")
+    }
+
+    /// The log of this start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn configuration(dir: &Path, more: &str) -> String {
+    let dir = dir.display();
+    // Sections may come twice: the last value wins.
+    format!(
+        "[vars]\nssl = false\nlibvirt_uri = test:///default\naccelerator = tcg\nstate_dir = {dir}/state\n\
+         run_dir = {dir}/run\nlog_target = file\nlog_file = {dir}/vdsmd.log\nlog_level = debug\n\
+         vm_sample_interval = 1\nhost_sample_stats_interval = 1\n\
+         [addresses]\nmanagement_ip = 127.0.0.1\nmanagement_port = 0\n\
+         [irs]\nrepository = {dir}/data-center\nsd_health_check_delay = 1\n\
+         [sanlock]\nmode = local\n[supervdsm]\nenable = false\n{more}\n"
+    )
+}
+
+fn listening(log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains("listening"))?;
+    line.rsplit_once("address=")?
+        .1
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// What a verb answers: its result, or code and message.
+pub type Answer = Result<Value, (i64, String)>;
+
+/// A connection for blocking code.
+pub struct Caller {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Caller {
+    /// Connects without TLS.
+    pub fn connect(port: u16) -> Self {
+        let mut config = ClientConfig::new("127.0.0.1", None);
+        config.port = port;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = runtime.block_on(Client::connect(config)).unwrap();
+        Self { runtime, client }
+    }
+
+    /// Calls a verb.
+    pub fn call(&self, verb: &str, params: Value) -> Answer {
+        let params = to_raw_value(&params).unwrap();
+        let answer = self
+            .client
+            .call(verb, Some(&params), Some("test-flow"), PATIENCE);
+        match self.runtime.block_on(answer) {
+            Ok(raw) => Ok(serde_json::from_str(raw.get()).unwrap()),
+            Err(ClientError::Rpc(error)) => Err((error.code, error.message)),
+            Err(other) => panic!("{verb}: {other}"),
+        }
+    }
+
+    /// Subscribes to events.
+    pub fn events(&self) -> Subscription {
+        let _in = self.runtime.enter();
+        self.client.subscribe(rpc::EVENT_QUEUE).unwrap()
+    }
+
+    /// The next event that `wanted` accepts, within [`PATIENCE`].
+    pub fn next_event(
+        &self,
+        events: &mut Subscription,
+        wanted: impl Fn(&str, &Value) -> bool,
+    ) -> (String, Value) {
+        self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, async {
+                loop {
+                    let Event { method, params } = events.next_event().await.expect("events end");
+                    let params =
+                        serde_json::from_str(params.as_ref().map_or("null", |it| it.get()));
+                    let params: Value = params.unwrap();
+                    if wanted(&method, &params) {
+                        return (method, params);
+                    }
+                }
+            })
+            .await
+            .expect("the event does not come")
+        })
+    }
+}
+
+/// Waits, within [`PATIENCE`], until something is there.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,180 @@
+//! Agents that run real guests: a private libvirt daemon, QEMU by software emulation, an agent on top of both,
+//! started and ended by `vdsm-tool dev`. The folder is short, since sockets lie beneath it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Answer, Caller, wait_for};
+
+/// A private agent with a libvirt of its own.
+pub struct Session {
+    dir: TempDir,
+    /// What `dev up` told of it.
+    pub told: Value,
+}
+
+impl Session {
+    /// Starts one; `None`, with the reason printed, where this machine cannot.
+    pub fn start() -> Option<Self> {
+        for program in ["/usr/sbin/libvirtd", "/usr/bin/qemu-system-x86_64"] {
+            if !Path::new(program).exists() {
+                println!("skipped: {program} is not installed");
+                return None;
+            }
+        }
+        let dir = tempfile::Builder::new()
+            .prefix("vs-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        open_to_all(dir.path());
+        let mut session = Self {
+            dir,
+            told: Value::Null,
+        };
+        session.up();
+        Some(session)
+    }
+
+    /// `dev up`; also after [`Session::kill`], when libvirt and guests still run.
+    pub fn up(&mut self) {
+        let vdsmd = env!("CARGO_BIN_EXE_vdsmd");
+        let up = self.tool(&[
+            "up",
+            "--port",
+            "0",
+            "--plain",
+            "--accelerator",
+            "tcg",
+            "-o",
+            "json",
+            "--vdsmd",
+            vdsmd,
+        ]);
+        assert!(
+            up.status.success(),
+            "{}",
+            String::from_utf8_lossy(&up.stderr)
+        );
+        self.told = serde_json::from_slice(&up.stdout).unwrap();
+    }
+
+    /// SIGKILL for vdsmd alone, as a crash: libvirt and guests go on.
+    pub fn kill(&self) {
+        let pid = self.told["pid"]
+            .as_i64()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        wait_for("vdsmd to be gone", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+            stat.map_or(true, |it| it.contains(") Z ")).then_some(())
+        });
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Caller {
+        Caller::connect(u16::try_from(self.told["port"].as_u64().unwrap()).unwrap())
+    }
+
+    /// Calls a verb on a connection of its own.
+    pub fn call(&self, verb: &str, params: Value) -> Answer {
+        self.client().call(verb, params)
+    }
+
+    /// Calls a verb that must succeed.
+    pub fn ok(&self, verb: &str, params: Value) -> Value {
+        self.call(verb, params)
+            .unwrap_or_else(|e| panic!("{verb}: {e:?}\n{}", self.log_tail()))
+    }
+
+    /// Calls a verb that must fail, and answers the code.
+    pub fn code(&self, verb: &str, params: Value) -> i64 {
+        match self.call(verb, params) {
+            Err((code, _)) => code,
+            Ok(answer) => panic!("{verb} should fail, but answers {answer}"),
+        }
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, sub: &str) -> PathBuf {
+        self.dir.path().join(sub)
+    }
+
+    /// The agent's log.
+    pub fn log_tail(&self) -> String {
+        let log = self.told["log"]
+            .as_str()
+            .map(fs::read_to_string)
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn tool(&self, arguments: &[&str]) -> Output {
+        let tool = Path::new(env!("CARGO_BIN_EXE_vdsmd")).with_file_name("vdsm-tool");
+        assert!(
+            tool.exists(),
+            "{} is not built: cargo build --workspace",
+            tool.display()
+        );
+        #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
+        Command::new(tool)
+            .arg("dev")
+            .arg(arguments[0])
+            .arg("--dir")
+            .arg(self.dir.path())
+            .args(&arguments[1..])
+            .output()
+            .unwrap()
+    }
+
+    /// QEMU processes of this session.
+    pub fn qemus(&self) -> Vec<i32> {
+        let mark = self.dir.path().display().to_string();
+        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+            (line.contains("qemu-system") && line.contains(&mark)).then_some(pid)
+        });
+        pids.collect()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let down = self.tool(&["down"]);
+        let told = String::from_utf8_lossy(&down.stderr);
+        assert!(
+            down.status.success() || std::thread::panicking(),
+            "dev down: {told}"
+        );
+    }
+}
+
+/// The agent runs as another user when root starts it.
+fn open_to_all(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+/// A domain XML as Engine shapes it: one vCPU, 32 MiB, serial console, VNC, and the disks given.
+pub fn domain_xml(vm_id: &str, name: &str, disks: &str, metadata: &str) -> String {
+    include_str!("domain.xml")
+        .replace("@ID@", vm_id)
+        .replace("@NAME@", name)
+        .replace("@DISKS@", disks)
+        .replace("@METADATA@", metadata)
+}
+
+/// Parameters of `VM.create`.
+pub fn new_vm(vm_id: &str, xml: &str) -> Value {
+    json!({"vmID": vm_id, "vmParams": {"xml": xml}})
+}

@@ -1,0 +1,169 @@
+//! Steps that storage tests share: from nothing to an active domain, and a task to its end.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Agent, wait_for};
+
+/// No id.
+pub const NONE: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Ids of a pool with one active local-directory domain.
+pub struct Storage {
+    /// The pool.
+    pub pool: String,
+    /// Its master domain.
+    pub domain: String,
+    /// Folder of the domain's connection.
+    pub path: String,
+}
+
+/// A new id.
+pub fn id() -> String {
+    Uuid::new_v4().to_string()
+}
+
+impl Storage {
+    /// Ids for storage in the agent's folder; nothing is done yet.
+    pub fn plan(agent: &Agent) -> Self {
+        let path = agent.path("disks").display().to_string();
+        Self {
+            pool: id(),
+            domain: id(),
+            path,
+        }
+    }
+
+    /// Connects, creates domain and pool, becomes SPM, activates.
+    pub fn build(agent: &Agent) -> Self {
+        let storage = Self::plan(agent);
+        storage.connect_server(agent);
+        storage.create_domain(agent);
+        storage.create_pool(agent);
+        storage.connect_pool(agent);
+        storage.start_spm(agent);
+        agent.ok("StorageDomain.activate", storage.ids());
+        storage
+    }
+
+    /// `storagedomainID` and `storagepoolID`.
+    pub fn ids(&self) -> Value {
+        json!({"storagedomainID": self.domain, "storagepoolID": self.pool})
+    }
+
+    /// `StoragePool.connectStorageServer`, which must succeed.
+    pub fn connect_server(&self, agent: &Agent) {
+        let answer = agent.ok("StoragePool.connectStorageServer", self.server());
+        assert_eq!(answer, json!([{"id": "c1", "status": 0}]));
+    }
+
+    /// Parameters of (dis)connecting the server.
+    pub fn server(&self) -> Value {
+        json!({"storagepoolID": self.pool, "domainType": 4,
+               "connectionParams": [{"id": "c1", "connection": self.path}]})
+    }
+
+    /// `StorageDomain.create`.
+    pub fn create_domain(&self, agent: &Agent) {
+        agent.ok("StorageDomain.create", self.new_domain());
+    }
+
+    /// Parameters of `StorageDomain.create`.
+    pub fn new_domain(&self) -> Value {
+        json!({"storagedomainID": self.domain, "domainType": 4, "typeArgs": self.path,
+               "name": "local1", "domainClass": 1, "version": "5"})
+    }
+
+    /// `StoragePool.create`.
+    pub fn create_pool(&self, agent: &Agent) {
+        agent.ok(
+            "StoragePool.create",
+            json!({
+                "storagepoolID": self.pool, "name": "pool1", "masterSdUUID": self.domain,
+                "masterVersion": 1, "domainList": [self.domain], "lockRenewalIntervalSec": 5,
+                "leaseTimeSec": 60, "ioOpTimeoutSec": 10, "leaseRetries": 3,
+            }),
+        );
+    }
+
+    /// Parameters of `StoragePool.connect`.
+    pub fn connection(&self) -> Value {
+        json!({"storagepoolID": self.pool, "hostID": 1, "scsiKey": self.pool,
+               "masterSdUUID": self.domain, "masterVersion": 1,
+               "domainDict": {self.domain.clone(): "active"}})
+    }
+
+    /// `StoragePool.connect`.
+    pub fn connect_pool(&self, agent: &Agent) {
+        agent.ok("StoragePool.connect", self.connection());
+    }
+
+    /// `StoragePool.spmStart`, until this host is SPM.
+    pub fn start_spm(&self, agent: &Agent) {
+        let task = agent.ok("StoragePool.spmStart", json!({
+            "storagepoolID": self.pool, "prevID": -1, "prevLver": "-1", "enableScsiFencing": "false",
+        }));
+        finish(agent, &task);
+        wait_for("the SPM role", || {
+            let status = agent.ok(
+                "StoragePool.getSpmStatus",
+                json!({"storagepoolID": self.pool}),
+            );
+            (status["spmStatus"] == "SPM").then_some(())
+        });
+    }
+
+    /// Parameters of `Volume.create`: `size` bytes, format 4 (cow) or 5 (raw), allocation 1 or 2.
+    pub fn new_volume(
+        &self,
+        image: &str,
+        volume: &str,
+        size: u64,
+        format: u8,
+        allocation: u8,
+    ) -> Value {
+        json!({"volumeID": volume, "storagepoolID": self.pool, "storagedomainID": self.domain,
+               "imageID": image, "size": size.to_string(), "volFormat": format,
+               "preallocate": allocation, "diskType": "DATA", "desc": "d1",
+               "srcImgUUID": NONE, "srcVolUUID": NONE})
+    }
+
+    /// Ids of a volume.
+    pub fn volume(&self, image: &str, volume: &str) -> Value {
+        json!({"volumeID": volume, "storagepoolID": self.pool, "storagedomainID": self.domain,
+               "imageID": image})
+    }
+
+    /// Creates a volume through its task.
+    pub fn create_volume(
+        &self,
+        agent: &Agent,
+        size: u64,
+        format: u8,
+        allocation: u8,
+    ) -> (String, String) {
+        let (image, volume) = (id(), id());
+        let new = self.new_volume(&image, &volume, size, format, allocation);
+        finish(agent, &agent.ok("Volume.create", new));
+        (image, volume)
+    }
+}
+
+/// Waits for a task, which must succeed, and clears it.
+pub fn finish(agent: &Agent, task: &Value) {
+    let status = ended(agent, task);
+    assert_eq!(
+        (&status["taskResult"], &status["code"]),
+        (&json!("success"), &json!(0)),
+        "{status}"
+    );
+    agent.ok("Task.clear", json!({"taskID": task}));
+}
+
+/// Waits for the end of a task, however it ends.
+pub fn ended(agent: &Agent, task: &Value) -> Value {
+    wait_for("a task", || {
+        let status = agent.ok("Task.getStatus", json!({"taskID": task}));
+        (status["taskState"] == "finished").then_some(status)
+    })
+}
