@@ -95,7 +95,9 @@ impl SanlockLock {
     ) -> Result<T, ClusterLockError> {
         let state = self.state.clone();
         let root = || PathBuf::from("sanlock");
-        let result = self.pool.run(&root, timeout, move || call(&state));
+        let result = self.pool.run(&root, timeout, move || {
+            call(&state).map_err(|e| state.explain(e))
+        });
         result.unwrap_or_else(|error| Err(plain(verb, -libc::ETIMEDOUT, error.to_string())))
     }
 
@@ -230,6 +232,19 @@ impl State {
                 format!("sanlock is not installed: {why}"),
             )
         })
+    }
+
+    /// "No such file" may be the daemon's socket: says so if the daemon does not answer.
+    fn explain(&self, error: ClusterLockError) -> ClusterLockError {
+        let ClusterLockError::Failed { verb, code, why } = error else {
+            return error;
+        };
+        let silent = |library: &Library| library.version().is_err();
+        let missing = code == -libc::ENOENT || code == -libc::ECONNREFUSED;
+        if missing && self.library("probe").is_ok_and(silent) {
+            return plain(&verb, code, "the sanlock daemon does not run".into());
+        }
+        ClusterLockError::Failed { verb, code, why }
     }
 
     fn registered(&self) -> MutexGuard<'_, Registered> {
