@@ -157,11 +157,19 @@ impl ClusterLock for SanlockLock {
         let space = lockspace(lock, host_id)?;
         let asked = space.clone();
         let io_timeout = self.config.io_timeout;
-        let answer = self.call("add_lockspace", self.config.timeout, move |state| {
-            Ok(state
+        let answer = self.call(
+            "add_lockspace",
+            self.config.timeout,
+            move |state| match state
                 .library("add_lockspace")?
-                .add_lockspace(&asked, io_timeout))
-        })?;
+                .add_lockspace(&asked, io_timeout)
+            {
+                code if code == -libc::ENOENT || code == -libc::ECONNREFUSED => {
+                    Err(error("add_lockspace")(code))
+                }
+                code => Ok(code),
+            },
+        )?;
         match answer {
             code if code == -libc::EEXIST => Ok(()),
             code if code == 0 || code == -libc::EINPROGRESS => self.wait_joined(&space),
