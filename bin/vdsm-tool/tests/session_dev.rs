@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "helpers of tests are tests"
 )]
 
@@ -173,6 +174,19 @@ fn session_a_vdsmd_that_ends_is_told_with_its_last_words() {
 
 #[test]
 fn session_an_interrupted_start_leaves_nothing() {
+    interrupt(|up, _| up.signal(2).unwrap());
+}
+
+#[test]
+fn session_down_ends_a_start_that_still_waits() {
+    interrupt(|_, dir| {
+        let down = tool(&["dev", "down"], dir);
+        assert!(down.exit.success(), "{}", down.stderr_text());
+    });
+}
+
+/// A start whose vdsmd never answers, and what makes it end.
+fn interrupt(how: impl FnOnce(Process, &Path)) {
     if let Some(why) = lacking(&["vdsm-client"]) {
         println!("skipped: {why}");
         return;
@@ -197,7 +211,7 @@ fn session_an_interrupted_start_leaves_nothing() {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    up.signal(2).unwrap();
+    how(up, &folder.agent());
     assert!(up.wait(Duration::from_secs(30)), "it does not end");
     assert!(fs::read_to_string(&log).unwrap().contains("interrupted"));
     assert_eq!(beneath(&folder.agent()), Vec::<i32>::new());

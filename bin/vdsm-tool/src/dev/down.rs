@@ -15,6 +15,9 @@ use crate::cli::DownArgs;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The same for libvirt: told to end while it still starts it may not hear, and it holds nothing to lose.
+const LIBVIRT_GRACE: Duration = Duration::from_secs(3);
+
 /// What was ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -58,7 +61,7 @@ pub(crate) fn down(args: &DownArgs) -> Result<Ended> {
             layout.dir.display()
         );
     }
-    let _lock = up::lock(&layout)?;
+    let _lock = up::lock_and_interrupt(&layout)?;
     let mut ended = end_all(&layout)?;
     if args.remove {
         fs::remove_dir_all(&layout.dir)?;
@@ -76,9 +79,9 @@ pub(crate) fn end_all(layout: &Layout) -> Result<Ended> {
             .and_then(pick)
             .map(super::record::Started::process)
     };
-    let vdsmd = end("vdsmd", recorded(|r| r.vdsmd))?;
+    let vdsmd = end("vdsmd", recorded(|r| r.vdsmd), GRACE)?;
     let guests = end_guests(layout)?;
-    let libvirt = end("libvirt", recorded(|r| r.libvirt))?;
+    let libvirt = end("libvirt", recorded(|r| r.libvirt), LIBVIRT_GRACE)?;
     let others = end_others(layout)?;
     Record::remove(layout)?;
     Ok(Ended {
@@ -91,11 +94,11 @@ pub(crate) fn end_all(layout: &Layout) -> Result<Ended> {
 }
 
 /// Ends one process; true if it ran.
-fn end(what: &str, process: Option<Process>) -> Result<bool> {
+fn end(what: &str, process: Option<Process>, grace: Duration) -> Result<bool> {
     let Some(process) = process.filter(Process::is_alive) else {
         return Ok(false);
     };
-    if !process.terminate(GRACE) {
+    if !process.terminate(grace) {
         bail!("{what} (pid {}) does not end", process.pid);
     }
     Ok(true)
@@ -117,7 +120,7 @@ fn end_guests(layout: &Layout) -> Result<usize> {
             continue;
         };
         if command_line_names(process.pid, &layout.dir) {
-            count += usize::from(end("a virtual machine", Some(process))?);
+            count += usize::from(end("a virtual machine", Some(process), GRACE)?);
         }
     }
     Ok(count)
@@ -127,7 +130,11 @@ fn end_guests(layout: &Layout) -> Result<usize> {
 fn end_others(layout: &Layout) -> Result<usize> {
     let mut count = 0;
     for process in beneath(&layout.dir) {
-        count += usize::from(end("a process beneath the folder", Some(process))?);
+        count += usize::from(end(
+            "a process beneath the folder",
+            Some(process),
+            LIBVIRT_GRACE,
+        )?);
     }
     Ok(count)
 }

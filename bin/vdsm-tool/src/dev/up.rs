@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Read as _, Seek as _, SeekFrom},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use exec::{Cancel, Command, Daemon, Process};
 use rustix::fs::{FlockOperation, flock};
+use signal_hook::consts::SIGINT;
 
 use super::{Account, Agent, ClientLine, Layout, client, conf, down, layout, record::Record};
 use crate::{certs, cli::UpArgs, interrupt::wait_for};
@@ -59,25 +60,65 @@ pub(crate) fn up(args: &UpArgs, cancel: &Cancel, say: &mut dyn FnMut(&str)) -> R
 }
 
 /// Takes the folder's lock; waits a little for another command.
-pub(crate) fn lock(layout: &Layout) -> Result<File> {
+fn lock(layout: &Layout) -> Result<File> {
+    take_lock(layout, |_| {})
+}
+
+/// Takes the folder's lock. A start that holds it is interrupted: who ends an agent need not wait for it.
+pub(crate) fn lock_and_interrupt(layout: &Layout) -> Result<File> {
+    let mut told = false;
+    take_lock(layout, |holder| {
+        if !told {
+            told = true;
+            // If it is gone by now, the lock is free.
+            let _ = holder.signal(SIGINT);
+        }
+    })
+}
+
+/// Takes the folder's lock and writes into it who holds it. `busy` hears of a holder that still runs.
+fn take_lock(layout: &Layout, mut busy: impl FnMut(Process)) -> Result<File> {
     let path = layout.lock();
-    let file = File::options()
+    let mut file = File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
+    let what = "another vdsm-tool works on this folder";
     wait_for(
-        "another vdsm-tool works on this folder",
+        what,
         Duration::from_mins(1),
         &Cancel::new(),
         |_| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(())),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                holder(&path).into_iter().for_each(&mut busy);
+                Ok(None)
+            }
             Err(error) => Err(error).context("cannot lock the folder"),
         },
     )?;
+    file.set_len(0)?;
+    if let Some(own) = i32::try_from(std::process::id())
+        .ok()
+        .and_then(Process::find)
+    {
+        write!(file, "{} {}", own.pid, own.start_time)?;
+    }
     Ok(file)
+}
+
+/// Who wrote itself into a lock file, if it runs.
+fn holder(path: &Path) -> Option<Process> {
+    let text = fs::read_to_string(path).ok()?;
+    let (pid, start_time) = text.split_once(' ')?;
+    let process = Process {
+        pid: pid.parse().ok()?,
+        start_time: start_time.parse().ok()?,
+    };
+    process.is_alive().then_some(process)
 }
 
 /// The agent that runs beneath the folder, if it is what was asked for; another one is an error.
