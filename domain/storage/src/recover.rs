@@ -40,6 +40,7 @@ impl StorageManager {
             }
             Err(error) => found.fail("connected folders", error),
         }
+        self.remove_new_files(&self.core.settings.repository, &mut found);
         self.recover_pools(&mut found);
         found.log();
         found
