@@ -42,8 +42,9 @@ impl Policy {
     }
 }
 
-/// Serves the one request of a connection.
-pub(crate) fn connection(stream: &UnixStream, policy: &Policy) {
+/// Serves the one request of a connection. Its `place` is given back before the answer goes out, so that a
+/// client which asks one thing after the other never finds its own last request in the way.
+pub(crate) fn connection<P>(stream: &UnixStream, policy: &Policy, place: P) {
     let start = Instant::now();
     let mut timed = Timed::new(stream, start + policy.deadline);
     let mut audit = Audit::of(stream);
@@ -59,6 +60,7 @@ pub(crate) fn connection(stream: &UnixStream, policy: &Policy) {
     };
     // Before the answer: whoever is told that something was done finds it in the log.
     audit.line(&reply, start.elapsed());
+    drop(place);
     answer(stream, &reply);
 }
 

@@ -103,10 +103,7 @@ impl Server {
         };
         let policy = Arc::clone(policy);
         let thread = std::thread::Builder::new().name("request".to_owned());
-        let started = thread.spawn(move || {
-            let _place = place;
-            serve::connection(&stream, &policy);
-        });
+        let started = thread.spawn(move || serve::connection(&stream, &policy, place));
         if let Err(error) = started {
             warn!(%error, "cannot start a thread: the client is turned away");
         }

@@ -171,7 +171,7 @@ fn spawn(dir: &Path) -> Child {
 }
 
 fn reply(stream: &mut UnixStream) -> Option<Reply> {
-    stream.set_read_timeout(Some(5 * SECOND)).expect("timeout");
+    stream.set_read_timeout(Some(10 * SECOND)).expect("timeout");
     let body = read_frame(stream).ok()?;
     Some(decode(&body).expect("a reply"))
 }
@@ -463,7 +463,7 @@ fn netns_a_name_cannot_forge_an_audit_line() {
 #[test]
 fn netns_silent_clients_hold_up_no_one_and_lose_their_places() {
     need_root!();
-    let mut helper = Helper::start();
+    let mut helper = Helper::start_with("max_clients = 3\nrequest_timeout = 4\n");
     // Three places: two silent clients leave one.
     let mut silent: Vec<_> = (0..2)
         .map(|_| UnixStream::connect(helper.socket()).expect("connect"))
@@ -471,11 +471,10 @@ fn netns_silent_clients_hold_up_no_one_and_lose_their_places() {
     silent[1].write_all(&[0, 0]).expect("half a length");
     let start = Instant::now();
     helper.client().ping().expect("served");
-    assert!(start.elapsed() < SECOND / 2, "{:?}", start.elapsed());
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
     silent.push(UnixStream::connect(helper.socket()).expect("connect"));
-    std::thread::sleep(Duration::from_millis(50));
     assert_eq!(refused(helper.client().ping()), Err(Refusal::Busy {}));
-    // Their deadline is a second: each is told, and its place is free.
+    // Their deadline is four seconds: each is told, and its place is free.
     for mut stream in silent {
         let told = reply(&mut stream);
         assert!(
@@ -504,6 +503,15 @@ fn netns_a_client_that_leaves_early_harms_no_one() {
     helper.assert_well();
 }
 
+/// Ends the other thread of a test even where the test fails.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Someone swaps a folder for a link out of the root while requests run: what is outside never changes.
 #[test]
 fn netns_a_race_cannot_lead_out_of_the_root() {
@@ -524,8 +532,10 @@ fn netns_a_race_cannot_lead_out_of_the_root() {
                 let _ = renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE);
             }
         });
+        let _stop = StopAtEnd(&stop);
         let mut seen = (0, 0);
-        for turn in 0..600_u32 {
+        let until = Instant::now() + 20 * SECOND;
+        for turn in 0_u32.. {
             match helper.set("real/file", Owner::Qemu, 0o600 + (turn % 8) * 8) {
                 Ok(_) => seen.0 += 1,
                 Err(Refusal::Escape {} | Refusal::NotFound {} | Refusal::System { .. }) => {
@@ -533,9 +543,11 @@ fn netns_a_race_cannot_lead_out_of_the_root() {
                 }
                 Err(other) => panic!("{other:?}"),
             }
+            if turn >= 600 && seen.0 > 0 && seen.1 > 0 {
+                break;
+            }
+            assert!(Instant::now() < until, "both must be met: {seen:?}");
         }
-        stop.store(true, Ordering::Relaxed);
-        assert!(seen.0 > 0 && seen.1 > 0, "both were met: {seen:?}");
     });
     assert_eq!(owner_of(&outside.join("file")), (0, 0, 0o644));
 }

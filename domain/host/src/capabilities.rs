@@ -9,104 +9,9 @@ use host_model::{Cpu, Facts, Kdump, NumaNode, PackageVersion, Packages};
 use serde::Serialize;
 
 use crate::{
-    BondInfo, BridgeInfo, Hypervisor, Ip, LibvirtVersion, NicInfo, VlanInfo, interfaces::interfaces,
+    BondInfo, BridgeInfo, Hypervisor, Inputs, Ip, LibvirtVersion, NicInfo, Version, VlanInfo,
+    interfaces::interfaces,
 };
-
-/// What the configuration says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// `[vars] host_mem_reserve` + `extra_mem_reserve`, MiB.
-    pub reserved_mib: u32,
-    /// `[vars] guest_ram_overhead`, MiB.
-    pub guest_overhead_mib: u32,
-    /// `[vars] report_host_threads_as_cores`.
-    pub threads_as_cores: bool,
-    /// `[vars] fake_nics`.
-    pub fake_nics: Vec<String>,
-    /// `[vars] hidden_nics`.
-    pub hidden_nics: Vec<String>,
-    /// `[vars] hidden_bonds`.
-    pub hidden_bonds: Vec<String>,
-    /// `[vars] hidden_vlans`.
-    pub hidden_vlans: Vec<String>,
-}
-
-/// What the agent itself can do. A feature is true only where its verbs exist.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Features {
-    /// Snapshots of running VMs.
-    pub live_snapshot: bool,
-    /// Merge of images of running VMs.
-    pub live_merge: bool,
-    /// Preallocation after a live copy began.
-    pub deferred_preallocation: bool,
-    /// Incremental backup.
-    pub backup: bool,
-    /// Backup of VMs that are down.
-    pub cold_backup: bool,
-    /// Removal of bitmaps.
-    pub clear_bitmaps: bool,
-    /// `VM.changeCD` takes an image's ids.
-    pub cd_change_pdiv: bool,
-    /// `VM.refresh_disk`.
-    pub refresh_disk: bool,
-    /// Extension of the target of a live copy.
-    pub replicate_extend: bool,
-    /// `Volume.measure` of a part of a chain.
-    pub measure_subchain: bool,
-    /// `Volume.measure` of an active volume.
-    pub measure_active: bool,
-    /// Mailbox events.
-    pub mailbox_events: bool,
-    /// Migration without copies.
-    pub zerocopy_migrations: bool,
-    /// `Volume.getQemuImageInfo` tells of bitmaps.
-    pub qemu_image_info_bitmaps: bool,
-    /// Names for `additionalFeatures`.
-    pub additional: Vec<String>,
-    /// Formats of storage domains that can be used.
-    pub domain_versions: Vec<u32>,
-    /// Kind of storage and its block sizes; 0 is "found out when the domain is made".
-    pub block_sizes: BTreeMap<String, Vec<u32>>,
-}
-
-/// What the agent calls itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// Name of the release.
-    pub name: String,
-    /// VDSM's version whose API this agent speaks; Engine compares it.
-    pub version: String,
-    /// Revision behind it: the version of this agent.
-    pub revision: String,
-}
-
-impl Default for Version {
-    fn default() -> Self {
-        Self {
-            name: "Snow Man".to_owned(),
-            version: "4.50.7".to_owned(),
-            revision: format!("rs{}", env!("CARGO_PKG_VERSION")),
-        }
-    }
-}
-
-/// All that goes into [`Capabilities`].
-#[derive(Debug)]
-pub struct Inputs<'a> {
-    /// Facts of the host, read just now.
-    pub facts: &'a Facts,
-    /// What libvirt tells; `None` while there is no connection.
-    pub hypervisor: Option<&'a Hypervisor>,
-    /// Configuration.
-    pub settings: &'a Settings,
-    /// What the agent can do.
-    pub features: &'a Features,
-    /// What it calls itself.
-    pub version: &'a Version,
-    /// Interface through which the last client came.
-    pub last_client_iface: Option<&'a str>,
-}
 
 macro_rules! answer {
     ($(#[$meta:meta])* pub struct $name:ident { $( $(#[$fmeta:meta])* $field:ident: $type:ty = $key:literal, )+ }) => {
@@ -213,11 +118,11 @@ answer! {
         live_merge: String = "liveMerge",
         /// -1 not known, 0 off, 1 on.
         kdump_status: i32 = "kdumpStatus",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         deferred_preallocation: bool = "deferred_preallocation",
         /// `"true"` or `"false"`.
         hostdev_passthrough: String = "hostdevPassthrough",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         additional_features: Vec<String> = "additionalFeatures",
         /// Is this a host of the hosted engine?
         hosted_engine_deployed: bool = "hostedEngineDeployed",
@@ -227,11 +132,11 @@ answer! {
         kernel_features: BTreeMap<String, String> = "kernelFeatures",
         /// Is VNC encrypted?
         vnc_encrypted: bool = "vncEncrypted",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         backup_enabled: bool = "backupEnabled",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         cold_backup_enabled: bool = "coldBackupEnabled",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         clear_bitmaps_enabled: bool = "clearBitmapsEnabled",
         /// FIPS mode.
         fips_enabled: bool = "fipsEnabled",
@@ -241,25 +146,25 @@ answer! {
         tsc_frequency: String = "tscFrequency",
         /// Can it be scaled?
         tsc_scaling: bool = "tscScaling",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         domain_versions: Vec<u32> = "domain_versions",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         supported_block_size: BTreeMap<String, Vec<u32>> = "supported_block_size",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         cd_change_pdiv: bool = "cd_change_pdiv",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         refresh_disk_supported: bool = "refresh_disk_supported",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         replicate_extend: bool = "replicate_extend",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         measure_subchain: bool = "measure_subchain",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         measure_active: bool = "measure_active",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         mailbox_events: bool = "mailbox_events",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         zerocopy_migrations: bool = "zerocopy_migrations",
-        /// See [`Features`].
+        /// See [`crate::Features`].
         qemu_image_info_bitmaps: bool = "qemu_image_info_bitmaps",
         /// `"False"`: the agent changes no network, so none is unsaved.
         net_config_dirty: &'static str = "netConfigDirty",
