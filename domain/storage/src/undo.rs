@@ -6,7 +6,7 @@
 //! Names are those of VDSM's recoveries (`volume.py`, `fileVolume.py`, `sd.py`) where it has one.
 
 use storage_model::{
-    layout::{NEW_SUFFIX, lease_path, meta_path},
+    layout::{lease_path, meta_path, new_path},
     ports::{Journal, UndoStep},
 };
 use uuid::Uuid;
@@ -240,7 +240,10 @@ impl Core {
     fn undo_metadata(&self, id: VolumeId) -> Result<()> {
         let volume = self.domain(id.domain)?.volume(id.image, id.volume);
         let meta = meta_path(&volume.path);
-        fs::remove_file(self.files(), &meta).map_err(|e| writing(id.domain, &meta, &e))
+        for path in [new_path(&meta), meta] {
+            fs::remove_file(self.files(), &path).map_err(|e| writing(id.domain, &path, &e))?;
+        }
+        Ok(())
     }
 
     fn undo_parent(&self, id: VolumeId) -> Result<()> {
@@ -253,15 +256,12 @@ impl Core {
 
     /// Removes all files of a volume, the metadata last: while it is there the volume can be asked for again.
     pub(crate) fn remove_files(&self, volume: &Volume) -> Result<()> {
-        let meta = meta_path(&volume.path);
-        let mut new = meta.clone().into_os_string();
-        new.push(NEW_SUFFIX);
-        for path in [
-            volume.path.clone(),
-            lease_path(&volume.path),
-            new.into(),
-            meta,
-        ] {
+        let (data, meta) = (volume.path.clone(), meta_path(&volume.path));
+        let halves = [new_path(&data), new_path(&meta)];
+        for path in halves
+            .into_iter()
+            .chain([data, lease_path(&volume.path), meta])
+        {
             fs::remove_file(self.files(), &path).map_err(|e| {
                 StorageError::CannotDeleteVolume(format!("{}: {e}", path.display()))
             })?;

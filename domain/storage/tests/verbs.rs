@@ -24,6 +24,7 @@ use storage_model::{
 use uuid::Uuid;
 
 const CHILD: Uuid = Uuid::from_u128(0x21);
+const COPY: Uuid = Uuid::from_u128(0x11);
 
 fn metadata(world: &StorageWorld, domain: Uuid, folder: &str) -> DomainMetadata {
     let path = format!("{folder}/{domain}/dom_md/metadata");
@@ -884,7 +885,6 @@ fn snapshots_stand_on_each_other() {
 #[test]
 fn templates_are_shared_and_protected() {
     let (world, manager) = ready();
-    const COPY: Uuid = Uuid::from_u128(0x11);
     create(&world, &manager, &raw(IMAGE, VOLUME));
     create(&world, &manager, &on_top(COPY, CHILD, IMAGE, VOLUME));
     assert_eq!(

@@ -210,6 +210,12 @@ fn names(path: &Path) -> Vec<OsString> {
         .collect()
 }
 
+fn beside(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    PathBuf::from(new)
+}
+
 fn content(data: &[u8], mode: u32) -> Inode {
     let size = data.len() as u64;
     Inode {
@@ -238,6 +244,21 @@ impl StorageWorld {
             state.writable()?;
             act(&mut state.tree)
         })
+    }
+
+    /// Puts a node in place of another: beside it first, as `<path>.new`, then renamed.
+    fn replace(&self, path: &Path, node: impl FnOnce(&Tree) -> io::Result<Node>) -> io::Result<()> {
+        let (mut state, go) = self.enter(path)?;
+        state.writable()?;
+        let node = node(&state.tree)?;
+        let new = beside(path);
+        let _ = state.tree.remove(&new, false);
+        let real = state.tree.free(&new)?;
+        state.tree.nodes.insert(real, node);
+        if go == Go::Halfway {
+            return Err(killed());
+        }
+        state.tree.rename(&new, path)
     }
 
     /// A long call: in chunks, asking before each whether to go on.
@@ -280,9 +301,7 @@ impl Files for StorageWorld {
     fn write_atomic(&self, path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
         let (mut state, go) = self.enter(path)?;
         state.growable()?;
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let new = PathBuf::from(new);
+        let new = beside(path);
         let kept = if go == Go::Halfway {
             data.get(..data.len() / 2)
         } else {
@@ -346,13 +365,7 @@ impl Files for StorageWorld {
     }
 
     fn hard_link(&self, existing: &Path, link: &Path) -> io::Result<()> {
-        self.change(link, |tree| {
-            let id = tree.file(existing)?;
-            let _ = tree.remove(link, false);
-            let real = tree.free(link)?;
-            tree.nodes.insert(real, Node::File(id));
-            Ok(())
-        })
+        self.replace(link, |tree| tree.file(existing).map(Node::File))
     }
 
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
@@ -363,12 +376,7 @@ impl Files for StorageWorld {
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        self.change(link, |tree| {
-            let _ = tree.remove(link, false);
-            let real = tree.free(link)?;
-            tree.nodes.insert(real, Node::Link(target.to_path_buf()));
-            Ok(())
-        })
+        self.replace(link, |_| Ok(Node::Link(target.to_path_buf())))
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {

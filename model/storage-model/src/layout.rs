@@ -235,6 +235,11 @@ pub fn lease_path(volume: &Path) -> PathBuf {
     with_suffix(volume, LEASE_SUFFIX)
 }
 
+/// The file that replaces another, until it is renamed.
+pub fn new_path(path: &Path) -> PathBuf {
+    with_suffix(path, NEW_SUFFIX)
+}
+
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

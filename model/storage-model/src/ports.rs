@@ -37,12 +37,12 @@ pub trait Files: Send + Sync {
     fn zero(&self, path: &Path, progress: &mut dyn FnMut(u64) -> bool) -> io::Result<()>;
     /// Makes a folder with exactly `mode`; `AlreadyExists` if it is there.
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
-    /// Makes a hard link, replacing an older `link` atomically (templates share their files with the
+    /// Makes a hard link, replacing an older `link` atomically by way of `<link>.new` (templates share their files with the
     /// images made from them).
     fn hard_link(&self, existing: &Path, link: &Path) -> io::Result<()>;
     /// Sets the permission bits.
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
-    /// Makes a symbolic link, replacing an older one atomically.
+    /// Makes a symbolic link, replacing an older one atomically by way of `<link>.new`.
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// Reads a symbolic link.
     fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
@@ -109,9 +109,9 @@ pub struct Space {
 pub trait QemuImg: Send + Sync {
     /// `qemu-img create`; with a backing file also `-u` (the size is given, the chain need not be readable).
     fn create(&self, request: &CreateImage) -> Result<(), QemuImgError>;
-    /// `qemu-img info --output json` of one image, not its chain.
+    /// `qemu-img info --output json -U` of one image, not its chain; the image may be in use.
     fn info(&self, path: &Path, trusted_format: Option<&str>) -> Result<ImageInfo, QemuImgError>;
-    /// `qemu-img measure`: bytes needed in the target format.
+    /// `qemu-img measure -U`: bytes needed in the target format; the image may be in use.
     fn measure(
         &self,
         path: &Path,
