@@ -1,6 +1,6 @@
 //! What callers hand in and get back: plain data, no wire.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use vm_model::{
     events::{Clock, VmEvents},
@@ -23,8 +23,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
 }
 
-/// `VM.create`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `VM.create`. Not printed: the XML may hold the password of a display.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CreateRequest {
     /// `vmID`, if given: must be the one in the XML.
     pub vm_id: Option<VmId>,
@@ -34,13 +34,29 @@ pub struct CreateRequest {
     pub launch_paused: bool,
 }
 
-/// Answer of `VM.create`: the VM is accepted; its start goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl fmt::Debug for CreateRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateRequest")
+            .field("vm_id", &self.vm_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answer of `VM.create`: the VM is accepted; its start goes on. Not printed, as the request.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CreateAnswer {
     /// `vmId`, `status` (`WaitForLaunch`), `statusTime`.
     pub info: VmInfo,
     /// `xml`, as it was given.
     pub xml: String,
+}
+
+impl fmt::Debug for CreateAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateAnswer")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Entry of `Host.getVMList` and `Host.getVMFullList`, answer of `VM.getInfo`.

@@ -72,6 +72,9 @@ pub(crate) fn write(metadata: &mut VmMetadata, machine: &Machine) {
     if let Some(offset) = machine.time_offset {
         metadata.set(TIME_OFFSET, &Scalar::Int(offset));
     }
+    for key in ["exitCode", "exitMessage", "exitReason"] {
+        metadata.unset(key);
+    }
     if let Life::Stopping(exit) | Life::Down(exit) = &machine.life {
         metadata.set("exitCode", &Scalar::Int(exit.code.code()));
         metadata.set("exitMessage", &Scalar::Text(exit.message.clone()));
@@ -195,6 +198,10 @@ mod tests {
         let mut metadata = VmMetadata::default();
         write(&mut metadata, &machine);
         assert_eq!(phase(&metadata), Some(Phase::Releasing));
+        machine.life = Life::Launching;
+        let mut anew = metadata.clone();
+        write(&mut anew, &machine);
+        assert_eq!((phase(&anew), exit(&anew)), (Some(Phase::Launching), None));
         assert_eq!(
             exit(&VmMetadata::parse(&metadata.to_libvirt()).unwrap()),
             Some(info)

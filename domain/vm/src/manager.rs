@@ -8,7 +8,7 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use vm_model::{
     domain::DomainXml,
     error::ModelError,
-    ports::{HypervisorError, HypervisorResult, VmId, XmlKind},
+    ports::{DomainRunState, HypervisorError, HypervisorResult, VmId, XmlKind},
     preprocess,
     stats::VmStats,
     status::{PauseCode, ResumeBehavior, VmStatus},
@@ -71,6 +71,10 @@ impl VmManager {
     pub fn prepare_recovered(&self) -> Vec<(VmId, String)> {
         let mut failed = Vec::new();
         for vm in self.shared.all() {
+            // Nobody takes them back meanwhile.
+            let Some(_turn) = vm.ending.take(self.shared.config.verb_timeout) else {
+                continue;
+            };
             let volumes = {
                 let core = vm.core();
                 if core.machine.is_running() {
@@ -192,7 +196,7 @@ impl VmManager {
                 .view
                 .xml
                 .clone()
-                .unwrap_or_else(|| core.given_xml.clone());
+                .unwrap_or_else(|| masked(&core.given_xml));
             (core.machine.is_running(), core.monitor.timed_out, known)
         };
         if !running || silent {
@@ -215,10 +219,17 @@ impl VmManager {
         })
     }
 
-    /// `VM.cont`.
+    /// `VM.cont`. One that runs already is content.
     pub fn cont(&self, id: VmId) -> Result<(), VmError> {
         let hypervisor = &self.shared.ports.hypervisor;
-        self.act(&*self.shared.vm(id)?, Verb::Cont, || hypervisor.resume(id))
+        let resume = || match hypervisor.resume(id) {
+            Err(HypervisorError::InvalidState(why)) => match hypervisor.state(id)?.state {
+                DomainRunState::Running => Ok(()),
+                _ => Err(HypervisorError::InvalidState(why)),
+            },
+            other => other,
+        };
+        self.act(&*self.shared.vm(id)?, Verb::Cont, resume)
     }
 
     /// `VM.reset`.
@@ -368,6 +379,21 @@ fn check(vm: &Vm, verb: Verb) -> Result<(), VmError> {
             status,
         },
     })
+}
+
+/// XML as libvirt would show it: without passwords of displays.
+fn masked(xml: &str) -> String {
+    let Ok(mut domain) = DomainXml::parse(xml) else {
+        return String::new();
+    };
+    for display in domain
+        .devices_mut()
+        .elements_mut()
+        .filter(|e| e.name == "graphics")
+    {
+        display.remove_attribute("passwd");
+    }
+    domain.to_string()
 }
 
 fn bad_xml(error: ModelError) -> VmError {

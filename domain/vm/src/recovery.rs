@@ -35,7 +35,9 @@ pub(crate) fn recover(shared: &Arc<Shared>) -> Result<RecoverReport, VmError> {
         verb: "recover",
         source,
     };
-    let domains = shared.ports.hypervisor.list().map_err(failed)?;
+    let mut domains = shared.ports.hypervisor.list().map_err(failed)?;
+    // Those that run first: what they share with others must not be taken back.
+    domains.sort_by_key(|domain| !is_active(domain.state));
     let mut report = RecoverReport::default();
     for domain in domains
         .iter()

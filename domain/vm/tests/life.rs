@@ -117,6 +117,28 @@ fn destroy_takes_everything_back_once() {
 }
 
 #[test]
+fn passwords_of_displays_are_not_told() {
+    let world = World::with_volumes();
+    let agent = world.agent();
+    let secret = request(1).xml.replace("*****", "s3cr3t");
+    let request = CreateRequest {
+        xml: secret,
+        ..request(1)
+    };
+    assert!(!format!("{request:?}").contains("s3cr3t"));
+    agent
+        .process
+        .fault_on("define", Fault::Fail("no".to_owned()));
+    agent.manager.create(request).unwrap();
+    agent.wait_down(vm_id(1));
+    let xml = agent.manager.dump_xmls(&[]).unwrap().remove(0).1;
+    assert!(
+        xml.contains("<graphics") && !xml.contains("s3cr3t"),
+        "{xml}"
+    );
+}
+
+#[test]
 fn two_destroys_at_once_are_one() {
     let world = World::with_volumes();
     let agent = world.agent();

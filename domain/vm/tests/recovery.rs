@@ -356,6 +356,32 @@ fn a_python_agents_vms_are_taken_over() {
 }
 
 #[test]
+fn what_a_running_vm_shares_is_not_taken_back() {
+    let world = World::with_volumes();
+    let agent = world.agent();
+    let shared = |n| CreateRequest {
+        xml: xml(n, &[disk(n), disk(3)]),
+        ..request(n)
+    };
+    agent.manager.create(shared(2)).unwrap();
+    agent.wait_status(vm_id(2), VmStatus::PoweringUp);
+    agent.process.fault_on("start", Fault::KillBefore);
+    agent.manager.create(shared(1)).unwrap();
+    eventually("dead", || !agent.process.is_alive());
+    kill(agent);
+    let next = world.boot(config());
+    let report = next.manager.recover().unwrap();
+    assert_eq!(
+        (report.undone, report.running),
+        (vec![vm_id(1)], vec![vm_id(2)])
+    );
+    assert!(!world.volumes.state(&disk(1)).unwrap().prepared);
+    assert!(world.volumes.state(&disk(3)).unwrap().prepared);
+    next.manager.destroy(vm_id(2), 1).unwrap();
+    assert_eq!(world.volumes.prepared(), 0);
+}
+
+#[test]
 fn recovery_that_fails_is_tried_again() {
     let world = World::with_volumes();
     let agent = world.agent();

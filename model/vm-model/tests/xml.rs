@@ -1,5 +1,7 @@
 //! The XML tree: it keeps everything, refuses what it must, and never panics.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use proptest::prelude::*;
 use vm_model::{
     domain::DomainXml,
