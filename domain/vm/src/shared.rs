@@ -111,11 +111,14 @@ impl Shared {
 
     /// Removes a VM and ends its thread.
     pub(crate) fn forget(&self, id: VmId) {
-        let mut registry = self
-            .registry
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(vm) = registry.remove(&id) {
+        let removed = {
+            let mut registry = self
+                .registry
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            registry.remove(&id)
+        };
+        if let Some(vm) = removed {
             vm.order(&mut vm.core(), Job::Stop);
         }
     }
