@@ -133,6 +133,7 @@ impl Command {
             io_priority: self.io_class.map(io_priority),
             limits: self.limits(),
             umask: self.umask,
+            private_mounts: self.private_mounts,
         };
         Ok((plan, keep))
     }

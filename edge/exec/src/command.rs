@@ -75,6 +75,7 @@ pub struct Command {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) file_limit: Option<u64>,
     pub(crate) umask: Option<u32>,
+    pub(crate) private_mounts: bool,
     pub(crate) stdio: [Stdio; 3],
 }
 
@@ -108,6 +109,7 @@ impl Command {
             memory_limit: None,
             file_limit: None,
             umask: None,
+            private_mounts: false,
             stdio: [Stdio::Null, Stdio::Pipe, Stdio::Pipe],
         }
     }
@@ -239,6 +241,14 @@ impl Command {
     #[must_use]
     pub fn umask(mut self, mask: u32) -> Self {
         self.umask = Some(mask);
+        self
+    }
+
+    /// In a mount namespace of its own (needs privilege): what it mounts, nobody else sees, and goes with
+    /// it; what others mount later, it does not see.
+    #[must_use]
+    pub fn private_mounts(mut self) -> Self {
+        self.private_mounts = true;
         self
     }
 

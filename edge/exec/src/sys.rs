@@ -38,13 +38,14 @@ pub(crate) struct Plan {
     /// Resource and its soft and hard limit.
     pub(crate) limits: Vec<(u32, u64)>,
     pub(crate) umask: Option<u32>,
+    pub(crate) private_mounts: bool,
 }
 
 /// The step that failed, by name, and the system's answer.
 pub(crate) type StepError = (&'static str, Errno);
 
 /// The names of the steps; the child stores an index.
-const STEPS: [&str; 13] = [
+const STEPS: [&str; 15] = [
     "clone",
     "setpgid",
     "setrlimit",
@@ -58,6 +59,8 @@ const STEPS: [&str; 13] = [
     "close_range",
     "execve",
     "setsid",
+    "unshare",
+    "mount",
 ];
 
 /// What parent and child share. Raw pointers into `Plan`, which outlives the child's use of it.
@@ -264,7 +267,14 @@ fn fail(shared: &Shared<'_>, step: i32) -> c_int {
 fn become_program(shared: &Shared<'_>) -> c_int {
     let plan = shared.plan;
     reset_signals();
-    for step in [place, limit, switch_user, enter_folder, arrange_descriptors] {
+    for step in [
+        place,
+        part_mounts,
+        limit,
+        switch_user,
+        enter_folder,
+        arrange_descriptors,
+    ] {
         if let Err(number) = step(plan) {
             return fail(shared, number);
         }
@@ -323,6 +333,24 @@ fn place(plan: &Plan) -> Result<(), i32> {
         if let Some(mask) = plan.umask {
             libc::umask(mask);
         }
+    }
+    Ok(())
+}
+
+/// Own mounts: nothing of them reaches others, nothing of theirs comes in.
+fn part_mounts(plan: &Plan) -> Result<(), i32> {
+    if !plan.private_mounts {
+        return Ok(());
+    }
+    // SAFETY: unshare takes no pointers. The child has its own fs structure (no CLONE_FS).
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
+        return Err(13);
+    }
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    let (none, root) = (c"none".as_ptr(), c"/".as_ptr());
+    // SAFETY: constant texts; type and data play no part when only the propagation changes.
+    if unsafe { libc::mount(none, root, ptr::null(), flags, ptr::null()) } < 0 {
+        return Err(14);
     }
     Ok(())
 }

@@ -173,3 +173,28 @@ fn a_background_program_as_another_user() {
     );
     assert!(process.terminate(Duration::from_secs(2)));
 }
+
+#[test]
+fn netns_private_mounts_are_seen_by_nobody_else() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mount = Command::new("/bin/sh").args([
+        "-c",
+        "mount -t tmpfs none \"$0\" && grep -c \" $0 \" /proc/self/mountinfo",
+    ]);
+    let output = match mount.arg(dir.path()).private_mounts().run() {
+        Err(ExecError::Start {
+            step: "unshare", ..
+        }) => {
+            println!("skipped: no right to unshare");
+            return;
+        }
+        result => result.unwrap(),
+    };
+    assert_eq!(output.stdout, b"1\n", "{}", output.stderr_text());
+    let ours = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!ours.contains(dir.path().to_str().unwrap()));
+}
