@@ -208,7 +208,7 @@ impl<'a> Demo<'a> {
             .call("StoragePool.create", &create, |_| String::new())?;
         let connect = json!({
             "storagepoolID": pool, "hostID": 1, "scsiKey": pool, "masterSdUUID": domain,
-            "masterVersion": 1, "domainDict": { domain.to_string(): "attached" },
+            "masterVersion": 1, "domainDict": { domain.to_string(): "active" },
         });
         self.caller
             .call("StoragePool.connect", &connect, |_| "as host 1".to_owned())?;

@@ -4,7 +4,11 @@
 //! environment, which names the folder; never by a program's name. Every wait has a deadline, a second
 //! call finds nothing to do.
 
-use std::{fmt, fs, path::Path, time::Duration};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use exec::Process;
@@ -112,7 +116,11 @@ fn end_guests(layout: &Layout) -> Result<usize> {
     };
     let files = entries.filter_map(Result::ok).map(|entry| entry.path());
     let mut count = 0;
-    for path in files.filter(|path| path.extension().is_some_and(|e| e == "pid")) {
+    // `driver.pid` is the daemon's own.
+    let of_guest = |path: &PathBuf| {
+        path.extension().is_some_and(|e| e == "pid") && !path.ends_with("driver.pid")
+    };
+    for path in files.filter(of_guest) {
         let pid = fs::read_to_string(&path)
             .ok()
             .and_then(|text| text.trim().parse().ok());

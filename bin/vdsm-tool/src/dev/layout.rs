@@ -10,9 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use super::Account;
 use crate::certs::Certificates;
 
-/// Longest folder: libvirt puts the socket `cfg/libvirt/qemu/lib/domain-NNN-<20 characters>/monitor.sock`
-/// beneath it, and a socket's path has at most 107 bytes.
-const LONGEST: usize = 40;
+/// Longest folder: vdsmd puts sockets `run/channels/<id of the VM>.org.qemu.guest_agent.0` beneath it,
+/// libvirt `cfg/libvirt/qemu/lib/domain-NNN-<20 characters>/monitor.sock`; a socket's path has at most
+/// 107 bytes.
+const LONGEST: usize = 34;
 
 /// The folder and all paths in it. Names are short because paths of sockets are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,9 +107,9 @@ impl Layout {
         self.run().join("libvirt").join(name)
     }
 
-    /// `[vars] run_dir`.
+    /// `[vars] run_dir`: no folder of its own, because paths of the guests' sockets are long.
     pub(crate) fn vdsm_run(&self) -> PathBuf {
-        self.run().join("vdsm")
+        self.run()
     }
 
     /// `[vars] state_dir`.
@@ -138,7 +139,7 @@ impl Layout {
         folders.extend([
             self.home(),
             self.run(),
-            self.vdsm_run(),
+            self.vdsm_run().join("channels"),
             self.config_home(),
             self.config_home().join("libvirt"),
             self.vdsm_state(),
@@ -219,7 +220,10 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_folder_leaves_room_for_monitors() {
+    fn the_longest_folder_leaves_room_for_sockets() {
+        let id = "0".repeat(36);
+        let channel = format!("/run/channels/{id}.org.qemu.guest_agent.0");
+        assert!(LONGEST + channel.len() <= 107);
         let tail = format!(
             "/cfg/libvirt/qemu/lib/domain-9999-{}/monitor.sock",
             "x".repeat(20)

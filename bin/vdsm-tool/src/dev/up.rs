@@ -6,9 +6,10 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,9 @@ const LIBVIRT: [&str; 2] = ["libvirtd", "virtqemud"];
 
 /// How long libvirt may take until its socket answers.
 const LIBVIRT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause between questions to a vdsmd that starts: each leaves lines in its log.
+const BETWEEN_PINGS: Duration = Duration::from_millis(100);
 
 /// Bytes of a log that an error shows.
 const TAIL: u64 = 4000;
@@ -315,7 +319,6 @@ impl Start<'_> {
     /// that it is recovering.
     fn await_vdsmd(&self, agent: &Agent, record: &Record, say: &mut dyn FnMut(&str)) -> Result<()> {
         let line = ClientLine::of(agent)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, agent.port));
         let started = Instant::now();
         let mut last = String::from("the port is closed");
         let mut told = 0;
@@ -331,16 +334,22 @@ impl Start<'_> {
                     told = waited.as_secs();
                     say(&format!("waiting for vdsmd: {told} s, {last}"));
                 }
-                if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-                    return Ok(None);
-                }
                 let ping = line
                     .command()
                     .args(["Host", "ping2"])
                     .timeout(Duration::from_secs(10));
                 let output = ping.cancel(self.cancel).run()?;
-                last = output.stderr_text();
-                Ok(output.exit.success().then_some(()))
+                if output.exit.success() {
+                    return Ok(Some(()));
+                }
+                last = output
+                    .stderr_text()
+                    .lines()
+                    .last()
+                    .unwrap_or_default()
+                    .to_owned();
+                thread::sleep(BETWEEN_PINGS);
+                Ok(None)
             },
         );
         answer.with_context(|| {
