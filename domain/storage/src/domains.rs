@@ -37,7 +37,7 @@ impl StorageManager {
                 request.remote_path.clone(),
             ));
         }
-        let _lock = self.lock([Lock::folder(&path), Lock::exclusive(request.domain)])?;
+        let _lock = self.lock([Lock::named(&path), Lock::exclusive(request.domain)])?;
         self.check_absent(request.domain)?;
         self.check_folder(&path, &link)?;
         let block_size = self.block_size(&link, request.block_size)?;

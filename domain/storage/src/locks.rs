@@ -46,10 +46,10 @@ impl Lock {
         }
     }
 
-    /// A connected folder for oneself.
-    pub(crate) fn folder(path: &str) -> Self {
+    /// A connected folder, or whatever else has a name, for oneself.
+    pub(crate) fn named(name: &str) -> Self {
         Self {
-            name: format!("00_storage.{path}"),
+            name: format!("00_storage.{name}"),
             mode: Mode::Exclusive,
         }
     }

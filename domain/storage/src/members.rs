@@ -192,7 +192,7 @@ impl StorageManager {
         }
         let members = self.pool_domains(&found)?;
         let locks = members.iter().map(|(id, _)| Lock::exclusive(*id));
-        let own = [Lock::exclusive(pool), Lock::folder("connected pool")];
+        let own = [Lock::exclusive(pool), Lock::named("connected pool")];
         let _lock = self.lock(locks.chain(own))?;
         let found = self.pool(pool)?;
         found.check_spm()?;

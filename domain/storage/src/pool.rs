@@ -104,10 +104,7 @@ impl StorageManager {
             .ok()
             .filter(|_| (1..=MAX_HOST_ID).contains(&request.host_id))
             .ok_or_else(|| invalid("hostID", request.host_id))?;
-        let _lock = self.lock([
-            Lock::exclusive(request.pool),
-            Lock::folder("connected pool"),
-        ])?;
+        let _lock = self.lock([Lock::exclusive(request.pool), Lock::named("connected pool")])?;
         match self.current_pool() {
             Some(other) if other.id != request.pool => {
                 Err(StorageError::CannotConnectMultiplePools(other.id))
@@ -302,7 +299,7 @@ impl StorageManager {
             return Ok(());
         };
         found.check_not_spm()?;
-        let _lock = self.lock([Lock::exclusive(pool), Lock::folder("connected pool")])?;
+        let _lock = self.lock([Lock::exclusive(pool), Lock::named("connected pool")])?;
         self.disconnect(&*self.pool(pool)?)
     }
 

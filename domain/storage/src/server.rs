@@ -68,7 +68,7 @@ impl StorageManager {
         files
             .check_access(target)
             .map_err(|e| folder_error(target, &e))?;
-        let lock = self.lock([Lock::folder(&path)])?;
+        let lock = self.lock([Lock::named(&path)])?;
         if files.read_link(&link).is_ok_and(|found| found == target) {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl StorageManager {
 
     fn disconnect_folder(&self, path: &str) -> Result<()> {
         let (path, link) = self.folder(path)?;
-        let _lock = self.lock([Lock::folder(&path)])?;
+        let _lock = self.lock([Lock::named(&path)])?;
         guard(&self.core.known).retain(|_, mount| *mount != link);
         match self.core.files().remove_file(&link) {
             Err(e) if !is_missing(&e) => Err(folder_error(&link, &e)),

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "a test that panics has failed"
 )]
 
@@ -218,11 +219,8 @@ fn volumes_are_files_that_qemu_reads() {
     assert!(fs::metadata(&prepared.path).unwrap().is_file());
     for name in names(&machine.image()) {
         let path = machine.image().join(&name);
-        let expected = if name.ends_with(".meta") {
-            0o644
-        } else {
-            0o660
-        };
+        let meta = path.extension().is_some_and(|e| e == "meta");
+        let expected = if meta { 0o644 } else { 0o660 };
         assert_eq!(mode(&path), expected, "{name}");
     }
     let resized = manager.update_volume_size(POOL, top, 128 * MIB).unwrap();
