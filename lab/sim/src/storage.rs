@@ -5,7 +5,7 @@
 //! effect and none after: what the process still does on its way out changes nothing. Then
 //! [`StorageWorld::restart`] begins the next process on the same storage.
 //!
-//! Files are in [`crate::storage_files`], `qemu-img` in [`crate::storage_qemu`].
+//! Files are in `storage_files.rs`, `qemu-img` in `storage_qemu.rs`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
