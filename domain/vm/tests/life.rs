@@ -676,7 +676,9 @@ fn an_io_error_pauses_and_storage_resumes() {
     let agent = world.agent();
     let id = agent.up(1);
     world.hypervisor.io_error(id, "ua-disk0", "enospc");
-    let event = agent.wait_status(id, VmStatus::Paused);
+    // A sample may have seen the pause before the event tells why.
+    let event = agent.wait(id, |e| matches!(e.detail, StatusDetail::IoError { .. }));
+    assert_eq!(event.status, VmStatus::Paused);
     let StatusDetail::IoError {
         pause_code,
         alias,
@@ -723,7 +725,9 @@ fn resume_behaviour_is_the_vms() {
             .unwrap();
         agent.wait_status(vm_id(n), VmStatus::PoweringUp);
         world.hypervisor.io_error(vm_id(n), "ua-disk0", "");
-        agent.wait_status(vm_id(n), VmStatus::Paused);
+        agent.wait(vm_id(n), |e| {
+            matches!(e.detail, StatusDetail::IoError { .. })
+        });
         assert_eq!(agent.running(vm_id(n)).pause_code, Some(PauseCode::Eother));
     }
     world.clock.pass(Duration::from_secs(81));
