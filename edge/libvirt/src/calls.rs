@@ -159,11 +159,15 @@ impl Libvirt {
             })?;
         let watch = slot.as_ref().map(crate::gate::Slot::watch);
         let connections = self.link.connections();
-        let answer = self.pool.run(until, call.class == Class::Kill, move || {
-            let answer = on_connection(&connections, act);
-            drop(slot);
-            answer
-        });
+        let answer = self.pool.run(
+            until,
+            matches!(call.class, Class::Terminate | Class::Kill),
+            move || {
+                let answer = on_connection(&connections, act);
+                drop(slot);
+                answer
+            },
+        );
         match answer {
             Ok(answer) => answer.map_err(|failed| match failed {
                 Failed::Call(failure, alive) => asked.failed(failure, alive),

@@ -71,7 +71,7 @@ pub struct Deadlines {
     pub command: Duration,
     /// Start: QEMU must come up.
     pub start: Duration,
-    /// Destroy.
+    /// Destroy. libvirt itself may take 30 seconds for a QEMU that hangs in another call.
     pub destroy: Duration,
     /// Requests to the guest agent.
     pub agent: Duration,

@@ -20,7 +20,9 @@ pub(crate) enum Class {
     Command,
     /// What the guest agent is asked.
     Agent,
-    /// Destroy: the cure of a hung domain, never behind anything else.
+    /// Destroy that leaves QEMU the time to end by itself.
+    Terminate,
+    /// Destroy by force: the cure of a hung domain, never behind anything else.
     Kill,
     /// Bulk statistics: on no domain, but each call may be caught by one that hangs.
     Stats,
@@ -31,7 +33,7 @@ impl Class {
     fn limit(self) -> usize {
         match self {
             Self::Query => 2,
-            Self::Command | Self::Agent | Self::Kill => 1,
+            Self::Command | Self::Agent | Self::Terminate | Self::Kill => 1,
             Self::Stats => 12,
         }
     }
@@ -196,7 +198,10 @@ mod tests {
         );
         assert!(before.elapsed() < Duration::from_secs(1));
         assert!(gate.enter((b, Class::Command), soon()).is_ok());
+        let gentle = gate.enter((a, Class::Terminate), soon()).ok().unwrap();
+        gentle.watch().give_up();
         assert!(gate.enter((a, Class::Kill), soon()).is_ok());
+        drop(gentle);
         drop(slot);
         assert!(gate.enter((a, Class::Command), soon()).is_ok());
         assert!(

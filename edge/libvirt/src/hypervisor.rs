@@ -239,12 +239,12 @@ impl Hypervisor for Libvirt {
     }
 
     fn destroy(&self, id: VmId, graceful: bool) -> HypervisorResult<()> {
-        let flags = if graceful {
-            virt_sys::VIR_DOMAIN_DESTROY_GRACEFUL
+        let (class, flags) = if graceful {
+            (Class::Terminate, virt_sys::VIR_DOMAIN_DESTROY_GRACEFUL)
         } else {
-            0
+            (Class::Kill, 0)
         };
-        let call = Call::domain("destroy", id, Class::Kill, self.config().deadlines.destroy);
+        let call = Call::domain("destroy", id, class, self.config().deadlines.destroy);
         self.on_domain(call, id, move |domain| domain.destroy(flags))
     }
 

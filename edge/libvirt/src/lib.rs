@@ -6,7 +6,7 @@
 //! - libvirt's errors and figures as the port's types (`errors`, `stats`, `states`).
 //!
 //! Everything `unsafe` is beneath `sys`. One thread per process runs libvirt's event loop while a connection lives,
-//! one per [`Libvirt`] looks after its connections; calls run on further ones, at most `workers + max_hanging` and one
+//! one per [`Libvirt`] looks after its connections; calls run on further ones, at most `workers + max_hanging` and two
 //! per domain that is being destroyed. Users of `qemu:///session` should set `LIBVIRT_AUTOSTART=0` where the daemon
 //! shall not be started by the connection.
 #![deny(unsafe_code)]

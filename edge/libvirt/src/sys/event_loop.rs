@@ -7,10 +7,10 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{Builder, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use libc::{c_int, c_void};
@@ -21,8 +21,13 @@ use super::{
     init,
 };
 
-/// How long the loop goes on after it was told to stop, to free what is left.
-const DRAIN: Duration = Duration::from_millis(5);
+/// Rounds that the loop goes on after it was told to stop, and the time of each in milliseconds: libvirt frees
+/// handles and contexts of closed connections when the loop has nothing more urgent to do.
+const DRAIN_ROUNDS: usize = 3;
+const DRAIN_MS: c_int = 3;
+
+/// Counts the calls of [`wake`].
+static WOKEN: AtomicUsize = AtomicUsize::new(0);
 
 struct Running {
     users: usize,
@@ -67,7 +72,9 @@ impl Drop for EventLoop {
 }
 
 /// The timer's only task is to end the wait inside the loop.
-extern "C" fn wake(_timer: c_int, _opaque: *mut c_void) {}
+extern "C" fn wake(_timer: c_int, _opaque: *mut c_void) {
+    WOKEN.fetch_add(1, Ordering::AcqRel);
+}
 
 fn add_timer(milliseconds: c_int) -> SysResult<c_int> {
     // SAFETY: `wake` lives as long as the program and uses no opaque data; there is nothing to free.
@@ -87,7 +94,7 @@ fn spawn() -> SysResult<Running> {
     let flag = Arc::clone(&stop);
     let thread = Builder::new()
         .name("libvirt-events".into())
-        .spawn(move || run(&flag))
+        .spawn(move || run(&flag, timer))
         .map_err(|error| {
             remove_timer(timer);
             Failure::internal(format!("thread for events: {error}"))
@@ -100,34 +107,40 @@ fn spawn() -> SysResult<Running> {
     })
 }
 
-fn run(stop: &AtomicBool) {
+fn run(stop: &AtomicBool, timer: c_int) {
     while !stop.load(Ordering::Acquire) {
         iterate();
     }
-    let Ok(timer) = add_timer(1) else { return };
-    let end = Instant::now() + DRAIN;
-    while Instant::now() < end {
-        iterate();
-    }
     remove_timer(timer);
+    for _ in 0..DRAIN_ROUNDS {
+        // A new timer each round: one that is due at once would always come before what is to be freed.
+        let before = WOKEN.load(Ordering::Acquire);
+        let Ok(timer) = add_timer(DRAIN_MS) else {
+            return;
+        };
+        while WOKEN.load(Ordering::Acquire) == before && iterate() {}
+        remove_timer(timer);
+    }
 }
 
-fn iterate() {
+/// One turn. False if it failed, which is not expected ever.
+fn iterate() -> bool {
     // SAFETY: the default implementation is registered (init came first) and only this thread runs it: `LOOP`
     // holds at most one thread, and it is joined before another one starts.
-    if unsafe { virt_sys::virEventRunDefaultImpl() } < 0 {
-        tracing::error!(error = %Failure::last().message, "libvirt's event loop failed");
-        std::thread::sleep(Duration::from_millis(100));
+    if unsafe { virt_sys::virEventRunDefaultImpl() } == 0 {
+        return true;
     }
+    tracing::error!(error = %Failure::last().message, "libvirt's event loop failed");
+    std::thread::sleep(Duration::from_millis(100));
+    false
 }
 
 /// Called with `LOOP` locked, so that no second loop starts meanwhile. Callbacks never take that lock.
 fn stop(running: Running) {
     running.stop.store(true, Ordering::Release);
-    // SAFETY: the timer was made by `spawn` and is removed only below.
+    // SAFETY: the timer was made by `spawn`; one that the thread has removed already is an error and nothing else.
     unsafe { virt_sys::virEventUpdateTimeout(running.timer, 0) };
     if running.thread.join().is_err() {
         tracing::error!("the thread of libvirt's events panicked");
     }
-    remove_timer(running.timer);
 }

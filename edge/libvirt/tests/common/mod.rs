@@ -151,22 +151,27 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         // A stopped one must not outlive the test either; SIGKILL reaches it.
         self.kill();
-        for entry in fs::read_dir(self.dir.path().join("run/libvirt/qemu/run"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if let Some(pid) = pid_in(&entry.path()).filter(|pid| self.is_ours(*pid)) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        self.sweep();
     }
 }
 
 impl Daemon {
-    fn is_ours(&self, pid: Pid) -> bool {
-        let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-        String::from_utf8_lossy(&line).contains(&*self.dir.path().to_string_lossy())
+    /// Ends every process that the daemon left: its domains, and QEMUs that it asked for their abilities when it was
+    /// killed. They are known by this test's own directory in their command line.
+    fn sweep(&self) {
+        let mark = format!("{}/", self.dir.path().display());
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let pid = entry
+                .file_name()
+                .to_string_lossy()
+                .parse()
+                .ok()
+                .and_then(Pid::from_raw);
+            if let Some(pid) = pid.filter(|_| String::from_utf8_lossy(&line).contains(&mark)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 }
 
