@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use config::Config;
-use libvirt::Libvirt;
 use schema::{CallContext, VdsmError};
 use storage::StorageManager;
 use storage_model::ports::Journal;
@@ -29,8 +28,6 @@ pub(crate) struct Agent {
     pub(crate) tasks: TaskManager,
     /// The host.
     pub(crate) host: HostView,
-    /// The connection to libvirt, for what the host tells of it.
-    pub(crate) libvirt: Arc<Libvirt>,
 }
 
 impl Agent {

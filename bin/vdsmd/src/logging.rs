@@ -57,13 +57,19 @@ enum Target<'a> {
 }
 
 fn target(vars: &Vars) -> Target<'_> {
-    let file = vars.log_file.as_deref().map(Target::File);
-    match vars.log_target {
-        LogTarget::Journald => Target::Journal,
-        LogTarget::Stderr => Target::Stderr,
-        LogTarget::File => file.unwrap_or(Target::Stderr),
-        LogTarget::Auto if under_systemd() => Target::Journal,
-        LogTarget::Auto => file.unwrap_or(Target::Stderr),
+    let journal = match vars.log_target {
+        LogTarget::Journald => true,
+        LogTarget::Auto => under_systemd(),
+        LogTarget::File | LogTarget::Stderr => false,
+    };
+    let file = vars
+        .log_file
+        .as_deref()
+        .filter(|_| vars.log_target != LogTarget::Stderr);
+    match file {
+        _ if journal => Target::Journal,
+        Some(path) => Target::File(path),
+        None => Target::Stderr,
     }
 }
 

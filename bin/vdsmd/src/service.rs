@@ -98,10 +98,10 @@ impl Front {
             schema::dispatch(&*agent, &context, verb.method, params.as_deref())
         });
         let answer = loop {
-            match tokio::time::timeout(self.lanes.stuck_after, &mut run).await {
-                Ok(ended) => break ended,
-                Err(_) => tracing::warn!(verb = verb.method, "the call has not ended yet"),
+            if let Ok(ended) = tokio::time::timeout(self.lanes.stuck_after, &mut run).await {
+                break ended;
             }
+            tracing::warn!(verb = verb.method, "the call has not ended yet");
         };
         drop(turn);
         answer.unwrap_or_else(|error| {

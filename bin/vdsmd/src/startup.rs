@@ -123,7 +123,6 @@ impl Builder {
             storage,
             tasks,
             host: view,
-            libvirt,
         })))
     }
 
@@ -247,17 +246,21 @@ impl Builder {
             monitor_timeout: vars.vm_command_timeout,
             verb_timeout: vars.vm_command_timeout,
             kill_paused_after: Duration::from_secs(80),
-            host: self.host_options(kvm, view),
+            host: self.host_options(kvm, view)?,
         };
         VmManager::new(config, ports).context("cannot start the threads of VMs")
     }
 
-    fn host_options(&self, kvm: bool, view: &HostView) -> HostOptions {
+    fn host_options(&self, kvm: bool, view: &HostView) -> Result<HostOptions> {
         let session = vars_are_of_a_session(&self.config.vars.libvirt_uri);
         let sockets = session.then(|| self.config.vars.run_dir.join("channels"));
+        if let Some(dir) = &sockets {
+            std::fs::create_dir_all(dir)
+                .with_context(|| format!("cannot make {}", dir.display()))?;
+        }
         let capabilities = view.capabilities(None);
         let os = &capabilities.operating_system;
-        HostOptions {
+        Ok(HostOptions {
             facts: HostFacts {
                 os_name: os.name.clone(),
                 os_version: format!("{}-{}", os.version, os.release),
@@ -277,7 +280,7 @@ impl Builder {
             } else {
                 SourceLabels::Ensure
             },
-        }
+        })
     }
 
     /// Tries until it succeeds or the agent is to end; tells of each new reason once.

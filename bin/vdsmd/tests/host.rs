@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::Agent;
+use common::{Agent, Serving as _};
 use serde_json::{Value, json};
 
 #[test]

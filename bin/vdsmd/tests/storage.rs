@@ -13,7 +13,7 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{
-    Agent,
+    Agent, Serving as _,
     storage::{NONE, Storage, ended, finish, id},
 };
 use serde_json::{Value, json};
@@ -131,9 +131,10 @@ fn a_raw_and_a_cow_volume_live_and_die_through_tasks() {
             (&qemu_info["format"], &qemu_info["virtualsize"]),
             (&json!(qemu), &json!(64 * MIB))
         );
-        assert_eq!(
-            agent.ok("StorageDomain.getImages", storage.ids()),
-            json!([image])
+        let images = agent.ok("StorageDomain.getImages", storage.ids());
+        assert!(
+            images.as_array().unwrap().contains(&json!(image)),
+            "{images}"
         );
         assert_eq!(
             agent.ok("StorageDomain.getVolumes", storage.ids()),
@@ -413,7 +414,11 @@ fn kill_at_any_moment_of_volume_creation_leaves_a_volume_or_none() {
                 (json!("OK"), 3),
                 "{create:?}"
             ),
-            Err((code, _)) => assert_eq!((code, left), (201, 0), "{create:?}"),
+            // 254: not even the image's folder is there.
+            Err((code, _)) => assert!(
+                matches!(code, 201 | 254) && left == 0,
+                "{code} {left} {create:?}"
+            ),
         }
         for task in tasks.as_object().unwrap().keys() {
             agent.ok("Task.clear", json!({"taskID": task}));

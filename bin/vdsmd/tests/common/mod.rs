@@ -8,6 +8,7 @@ pub mod session;
 pub mod storage;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -37,25 +38,25 @@ pub struct Agent {
 impl Agent {
     /// Starts an agent with the defaults for tests.
     pub fn start() -> Self {
-        Self::start_with("")
+        Self::start_with(&[])
     }
 
-    /// Starts an agent; `more` is added to its `vdsm.conf`.
-    pub fn start_with(more: &str) -> Self {
+    /// Starts an agent; `more` goes into its `vdsm.conf`.
+    pub fn start_with(more: &[Setting<'_>]) -> Self {
         let agent = Self::boot_only(more);
         agent.wait_until_serving();
         agent
     }
 
     /// As [`Agent::start_with`], but does not wait until verbs are answered.
-    pub fn boot_only(more: &str) -> Self {
+    pub fn boot_only(more: &[Setting<'_>]) -> Self {
         let mut agent = Self::prepare(more);
         agent.boot();
         agent
     }
 
     /// Starts an agent whose configuration must make it end, and answers what it says.
-    pub fn refused(more: &str) -> String {
+    pub fn refused(more: &[Setting<'_>]) -> String {
         let mut agent = Self::prepare(more);
         let output = agent.spawn().wait_with_output().unwrap();
         agent.process = None;
@@ -63,7 +64,7 @@ impl Agent {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    fn prepare(more: &str) -> Self {
+    fn prepare(more: &[Setting<'_>]) -> Self {
         let dir = tempfile::Builder::new().prefix("vdsmd-").tempdir().unwrap();
         for sub in ["run", "state", "data-center", "disks"] {
             fs::create_dir(dir.path().join(sub)).unwrap();
@@ -153,30 +154,6 @@ impl Agent {
         self.address
     }
 
-    /// A new connection.
-    pub fn client(&self) -> Caller {
-        Caller::connect(self.address.port())
-    }
-
-    /// Calls a verb on a connection of its own.
-    pub fn call(&self, verb: &str, params: Value) -> Answer {
-        self.client().call(verb, params)
-    }
-
-    /// Calls a verb that must succeed.
-    pub fn ok(&self, verb: &str, params: Value) -> Value {
-        self.call(verb, params)
-            .unwrap_or_else(|e| panic!("{verb}: {e:?}\n{}", self.log_tail()))
-    }
-
-    /// Calls a verb that must fail, and answers the code.
-    pub fn code(&self, verb: &str, params: Value) -> i64 {
-        match self.call(verb, params) {
-            Err((code, _)) => code,
-            Ok(answer) => panic!("{verb} should fail, but answers {answer}"),
-        }
-    }
-
     /// A path in the folder.
     pub fn path(&self, sub: impl AsRef<Path>) -> PathBuf {
         self.dir.path().join(sub)
@@ -190,11 +167,15 @@ impl Agent {
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
+}
+
+impl Serving for Agent {
+    fn client(&self) -> Caller {
+        Caller::connect(self.address.port())
+    }
 
     fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
+        last_lines(&self.log())
     }
 }
 
@@ -204,17 +185,47 @@ impl Drop for Agent {
     }
 }
 
-fn configuration(dir: &Path, more: &str) -> String {
-    let dir = dir.display();
-    // Sections may come twice: the last value wins.
-    format!(
-        "[vars]\nssl = false\nlibvirt_uri = test:///default\naccelerator = tcg\nstate_dir = {dir}/state\n\
-         run_dir = {dir}/run\nlog_target = file\nlog_file = {dir}/vdsmd.log\nlog_level = debug\n\
-         vm_sample_interval = 1\nhost_sample_stats_interval = 1\n\
-         [addresses]\nmanagement_ip = 127.0.0.1\nmanagement_port = 0\n\
-         [irs]\nrepository = {dir}/data-center\nsd_health_check_delay = 1\n\
-         [sanlock]\nmode = local\n[supervdsm]\nenable = false\n{more}\n"
-    )
+/// One option of `vdsm.conf`: section, name, value.
+pub type Setting<'a> = (&'a str, &'a str, &'a str);
+
+fn configuration(dir: &Path, more: &[Setting<'_>]) -> String {
+    let at = |sub: &str| dir.join(sub).display().to_string();
+    let (state, run, log, repository) =
+        (at("state"), at("run"), at("vdsmd.log"), at("data-center"));
+    let defaults: &[Setting<'_>] = &[
+        ("vars", "ssl", "false"),
+        ("vars", "libvirt_uri", "test:///default"),
+        ("vars", "accelerator", "tcg"),
+        ("vars", "state_dir", &state),
+        ("vars", "run_dir", &run),
+        ("vars", "log_target", "file"),
+        ("vars", "log_file", &log),
+        ("vars", "log_level", "debug"),
+        ("vars", "vm_sample_interval", "1"),
+        ("vars", "host_sample_stats_interval", "1"),
+        ("addresses", "management_ip", "127.0.0.1"),
+        ("addresses", "management_port", "0"),
+        ("irs", "repository", &repository),
+        ("irs", "sd_health_check_delay", "1"),
+        ("sanlock", "mode", "local"),
+        ("supervdsm", "enable", "false"),
+    ];
+    let mut sections: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for (section, name, value) in defaults.iter().chain(more) {
+        sections.entry(section).or_default().insert(name, value);
+    }
+    let section = |(name, options): (&str, BTreeMap<&str, &str>)| {
+        let options: Vec<_> = options
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        format!("[{name}]\n{}\n", options.join("\n"))
+    };
+    sections
+        .into_iter()
+        .map(section)
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 fn listening(log: &str) -> Option<SocketAddr> {
@@ -225,6 +236,40 @@ fn listening(log: &str) -> Option<SocketAddr> {
         .next()?
         .parse()
         .ok()
+}
+
+/// The last lines of a log.
+fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
+
+/// Something that serves the API.
+pub trait Serving {
+    /// A new connection.
+    fn client(&self) -> Caller;
+
+    /// The end of its log, for the message of a test that fails.
+    fn log_tail(&self) -> String;
+
+    /// Calls a verb on a connection of its own.
+    fn call(&self, verb: &str, params: Value) -> Answer {
+        self.client().call(verb, params)
+    }
+
+    /// Calls a verb that must succeed.
+    fn ok(&self, verb: &str, params: Value) -> Value {
+        self.call(verb, params)
+            .unwrap_or_else(|e| panic!("{verb}: {e:?}\n{}", self.log_tail()))
+    }
+
+    /// Calls a verb that must fail, and answers the code.
+    fn code(&self, verb: &str, params: Value) -> i64 {
+        match self.call(verb, params) {
+            Err((code, _)) => code,
+            Ok(answer) => panic!("{verb} should fail, but answers {answer}"),
+        }
+    }
 }
 
 /// What a verb answers: its result, or code and message.
@@ -241,7 +286,8 @@ impl Caller {
     pub fn connect(port: u16) -> Self {
         let mut config = ClientConfig::new("127.0.0.1", None);
         config.port = port;
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();

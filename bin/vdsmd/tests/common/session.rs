@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, Caller, wait_for};
+use super::{Caller, Serving, last_lines, storage::Storage, wait_for};
 
 /// A private agent with a libvirt of its own.
 pub struct Session {
@@ -32,7 +32,7 @@ impl Session {
             .prefix("vs-")
             .tempdir_in("/tmp")
             .unwrap();
-        open_to_all(dir.path());
+        shared_dir(dir.path());
         let mut session = Self {
             dir,
             told: Value::Null,
@@ -78,44 +78,9 @@ impl Session {
         });
     }
 
-    /// A new connection.
-    pub fn client(&self) -> Caller {
-        Caller::connect(u16::try_from(self.told["port"].as_u64().unwrap()).unwrap())
-    }
-
-    /// Calls a verb on a connection of its own.
-    pub fn call(&self, verb: &str, params: Value) -> Answer {
-        self.client().call(verb, params)
-    }
-
-    /// Calls a verb that must succeed.
-    pub fn ok(&self, verb: &str, params: Value) -> Value {
-        self.call(verb, params)
-            .unwrap_or_else(|e| panic!("{verb}: {e:?}\n{}", self.log_tail()))
-    }
-
-    /// Calls a verb that must fail, and answers the code.
-    pub fn code(&self, verb: &str, params: Value) -> i64 {
-        match self.call(verb, params) {
-            Err((code, _)) => code,
-            Ok(answer) => panic!("{verb} should fail, but answers {answer}"),
-        }
-    }
-
     /// A path in the folder.
     pub fn path(&self, sub: &str) -> PathBuf {
         self.dir.path().join(sub)
-    }
-
-    /// The agent's log.
-    pub fn log_tail(&self) -> String {
-        let log = self.told["log"]
-            .as_str()
-            .map(fs::read_to_string)
-            .and_then(Result::ok)
-            .unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     fn tool(&self, arguments: &[&str]) -> Output {
@@ -148,6 +113,17 @@ impl Session {
     }
 }
 
+impl Serving for Session {
+    fn client(&self) -> Caller {
+        Caller::connect(u16::try_from(self.told["port"].as_u64().unwrap()).unwrap())
+    }
+
+    fn log_tail(&self) -> String {
+        let log = self.told["log"].as_str().map(fs::read_to_string);
+        last_lines(&log.and_then(Result::ok).unwrap_or_default())
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         let down = self.tool(&["down"]);
@@ -159,10 +135,30 @@ impl Drop for Session {
     }
 }
 
-/// The agent runs as another user when root starts it.
-fn open_to_all(dir: &Path) {
+/// Makes a folder that everyone may use: the agent runs as another user when root starts it.
+pub fn shared_dir(dir: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
+    fs::create_dir_all(dir).unwrap();
     fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+/// The disk `vda` of a VM on a volume: its device, and the ids in the `ovirt-vm` metadata, as Engine sends them.
+pub fn disk(storage: &Storage, image: &str, volume: &str) -> (String, String) {
+    let device = format!(
+        "<disk type=\"file\" device=\"disk\" snapshot=\"no\"><target dev=\"vda\" bus=\"virtio\"/>\
+         <source file=\"/rhev/data-center/{}/{}/images/{image}/{volume}\">\
+         <seclabel model=\"dac\" type=\"none\" relabel=\"no\"/></source>\
+         <driver name=\"qemu\" io=\"threads\" type=\"raw\" error_policy=\"stop\" cache=\"writeback\"/>\
+         <alias name=\"ua-{image}\"/><serial>{image}</serial></disk>",
+        storage.pool, storage.domain
+    );
+    let metadata = format!(
+        "<ovirt-vm:device devtype=\"disk\" name=\"vda\"><ovirt-vm:poolID>{}</ovirt-vm:poolID>\
+         <ovirt-vm:volumeID>{volume}</ovirt-vm:volumeID><ovirt-vm:imageID>{image}</ovirt-vm:imageID>\
+         <ovirt-vm:domainID>{}</ovirt-vm:domainID></ovirt-vm:device>",
+        storage.pool, storage.domain
+    );
+    (device, metadata)
 }
 
 /// A domain XML as Engine shapes it: one vCPU, 32 MiB, serial console, VNC, and the disks given.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Agent, wait_for};
+use super::{Agent, Serving, session::Session, wait_for};
 
 /// No id.
 pub const NONE: &str = "00000000-0000-0000-0000-000000000000";
@@ -26,7 +26,10 @@ pub fn id() -> String {
 impl Storage {
     /// Ids for storage in the agent's folder; nothing is done yet.
     pub fn plan(agent: &Agent) -> Self {
-        let path = agent.path("disks").display().to_string();
+        Self::at(agent.path("disks").display().to_string())
+    }
+
+    fn at(path: String) -> Self {
         Self {
             pool: id(),
             domain: id(),
@@ -36,14 +39,24 @@ impl Storage {
 
     /// Connects, creates domain and pool, becomes SPM, activates.
     pub fn build(agent: &Agent) -> Self {
-        let storage = Self::plan(agent);
-        storage.connect_server(agent);
-        storage.create_domain(agent);
-        storage.create_pool(agent);
-        storage.connect_pool(agent);
-        storage.start_spm(agent);
-        agent.ok("StorageDomain.activate", storage.ids());
-        storage
+        Self::plan(agent).built(agent)
+    }
+
+    /// The same beneath the folder of a session.
+    pub fn build_in(session: &Session) -> Self {
+        let path = session.path("disks");
+        super::session::shared_dir(&path);
+        Self::at(path.display().to_string()).built(session)
+    }
+
+    fn built(self, agent: &impl Serving) -> Self {
+        self.connect_server(agent);
+        self.create_domain(agent);
+        self.create_pool(agent);
+        self.connect_pool(agent);
+        self.start_spm(agent);
+        agent.ok("StorageDomain.activate", self.ids());
+        self
     }
 
     /// `storagedomainID` and `storagepoolID`.
@@ -52,7 +65,7 @@ impl Storage {
     }
 
     /// `StoragePool.connectStorageServer`, which must succeed.
-    pub fn connect_server(&self, agent: &Agent) {
+    pub fn connect_server(&self, agent: &impl Serving) {
         let answer = agent.ok("StoragePool.connectStorageServer", self.server());
         assert_eq!(answer, json!([{"id": "c1", "status": 0}]));
     }
@@ -64,7 +77,7 @@ impl Storage {
     }
 
     /// `StorageDomain.create`.
-    pub fn create_domain(&self, agent: &Agent) {
+    pub fn create_domain(&self, agent: &impl Serving) {
         agent.ok("StorageDomain.create", self.new_domain());
     }
 
@@ -75,7 +88,7 @@ impl Storage {
     }
 
     /// `StoragePool.create`.
-    pub fn create_pool(&self, agent: &Agent) {
+    pub fn create_pool(&self, agent: &impl Serving) {
         agent.ok(
             "StoragePool.create",
             json!({
@@ -94,12 +107,12 @@ impl Storage {
     }
 
     /// `StoragePool.connect`.
-    pub fn connect_pool(&self, agent: &Agent) {
+    pub fn connect_pool(&self, agent: &impl Serving) {
         agent.ok("StoragePool.connect", self.connection());
     }
 
     /// `StoragePool.spmStart`, until this host is SPM.
-    pub fn start_spm(&self, agent: &Agent) {
+    pub fn start_spm(&self, agent: &impl Serving) {
         let task = agent.ok("StoragePool.spmStart", json!({
             "storagepoolID": self.pool, "prevID": -1, "prevLver": "-1", "enableScsiFencing": "false",
         }));
@@ -137,7 +150,7 @@ impl Storage {
     /// Creates a volume through its task.
     pub fn create_volume(
         &self,
-        agent: &Agent,
+        agent: &impl Serving,
         size: u64,
         format: u8,
         allocation: u8,
@@ -150,7 +163,7 @@ impl Storage {
 }
 
 /// Waits for a task, which must succeed, and clears it.
-pub fn finish(agent: &Agent, task: &Value) {
+pub fn finish(agent: &impl Serving, task: &Value) {
     let status = ended(agent, task);
     assert_eq!(
         (&status["taskResult"], &status["code"]),
@@ -161,7 +174,7 @@ pub fn finish(agent: &Agent, task: &Value) {
 }
 
 /// Waits for the end of a task, however it ends.
-pub fn ended(agent: &Agent, task: &Value) -> Value {
+pub fn ended(agent: &impl Serving, task: &Value) -> Value {
     wait_for("a task", || {
         let status = agent.ok("Task.getStatus", json!({"taskID": task}));
         (status["taskState"] == "finished").then_some(status)
