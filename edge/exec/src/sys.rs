@@ -185,6 +185,13 @@ fn vfork(
     if pid < 0 {
         return Err(("clone", Errno::from_raw_os_error(errno)));
     }
+    if pidfd < 0 {
+        // A kernel before 5.2 ignores CLONE_PIDFD. Without a pidfd nothing here is safe.
+        // SAFETY: our own child, not collected yet.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        reap(pid);
+        return Err(("clone", Errno::NOSYS));
+    }
     // SAFETY: the kernel has just made this descriptor for us (CLONE_PIDFD); nobody else knows it.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
