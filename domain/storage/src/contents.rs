@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use storage_model::{
     PartialVolumeMetadata,
-    layout::{META_SUFFIX, REMOVED_PREFIX, id_of_name},
+    layout::{META_SUFFIX, id_of_name, removed_name},
 };
 use uuid::Uuid;
 
@@ -59,8 +59,8 @@ impl StorageManager {
             .list(&dir)
             .map_err(|e| reading(&dir, &e))?
         {
-            let bare = name.strip_prefix(REMOVED_PREFIX);
-            if id_of_name(bare.unwrap_or(&name)).is_none() {
+            let removed = removed_name(&name).is_some();
+            if !removed && id_of_name(&name).is_none() {
                 continue;
             }
             let image = dir.join(&name);
@@ -70,7 +70,7 @@ impl StorageManager {
                 .list(&image)
                 .map_err(|e| reading(&image, &e))?;
             for volume in files.iter().filter_map(|n| n.strip_suffix(META_SUFFIX)) {
-                let dumped = self.dump_volume(&image, &name, volume, bare.is_some());
+                let dumped = self.dump_volume(&image, &name, volume, removed);
                 // a template is in several images; told once, by its own
                 match volumes.iter_mut().find(|v| v.volume == dumped.volume) {
                     None => volumes.push(dumped),

@@ -1,7 +1,8 @@
 //! Images: made ready for QEMU, taken back, deleted.
 //!
 //! A deletion has two halves: renaming the folder to `_remove_me_<image>`, after which nobody sees the image,
-//! and removing what is in it, which may take long. A killed second half is finished by its undo step, by
+//! and removing what is in it, which may take long. The name says whether it is overwritten first, so that
+//! this is not forgotten with the process. A killed second half is finished by its undo step, by
 //! [`StorageManager::recover`], or by VDSM's own collector of such folders.
 //!
 //! Facts: `hsm.py` (`prepareImage`, `deleteImage`), `fileSD.py`.
@@ -133,21 +134,27 @@ impl StorageManager {
             let reason = "file storage domain".to_owned();
             return Err(StorageError::DiscardIsNotSupported { domain, reason });
         }
-        let (from, to) = (home.paths.image(image), home.paths.removed_image(image));
-        let failed = |e: std::io::Error| StorageError::ImageDeleteError {
-            image,
-            list: e.to_string(),
-        };
-        // what is left of an older image of this id
-        fs::remove_tree(self.core.files(), &to).map_err(failed)?;
-        self.core.files().rename(&from, &to).map_err(failed)?;
-        tracing::info!(%domain, %image, "image deleted, to be purged");
-        Ok(PurgeImage {
+        let purge = PurgeImage {
             pool,
             domain,
             image,
             post_zero,
-        })
+        };
+        // what is left of an older image of this id
+        self.core.purge(&purge, &mut |_| true)?;
+        let (from, to) = (
+            home.paths.image(image),
+            home.paths.removed_image(image, post_zero),
+        );
+        self.core
+            .files()
+            .rename(&from, &to)
+            .map_err(|e| StorageError::ImageDeleteError {
+                image,
+                list: e.to_string(),
+            })?;
+        tracing::info!(%domain, %image, "image deleted, to be purged");
+        Ok(purge)
     }
 
     /// The task of `Image.delete`: removes the files of an image that is out of sight. Cannot be stopped
@@ -297,7 +304,7 @@ impl Core {
         report: &mut dyn FnMut(u8) -> bool,
     ) -> Result<()> {
         let domain = self.domain(purge.domain)?;
-        let dir = domain.paths.removed_image(purge.image);
+        let dir = domain.paths.removed_image(purge.image, purge.post_zero);
         self.purge_dir(&dir, purge, report)?;
         tracing::info!(domain = %purge.domain, image = %purge.image, "image purged");
         Ok(())

@@ -6,12 +6,13 @@
 use std::path::Path;
 
 use storage_model::layout::{
-    self, DomainPaths, META_SUFFIX, NEW_SUFFIX, PendingPool, REMOVED_PREFIX, id_of_name,
+    self, DomainPaths, META_SUFFIX, NEW_SUFFIX, PendingPool, id_of_name, removed_name,
 };
 use uuid::Uuid;
 
 use crate::{
-    Recovery, StorageError, StorageManager, domain::Domain, error::is_missing, fs, locks::Lock,
+    PurgeImage, Recovery, StorageError, StorageManager, domain::Domain, error::is_missing, fs,
+    locks::Lock,
 };
 
 impl Recovery {
@@ -28,8 +29,8 @@ impl Recovery {
 }
 
 impl StorageManager {
-    /// Finishes or takes back what a killed process left. Call it once, before requests are served and
-    /// after the undo steps of tasks have run. Never fails as a whole: what went wrong is told in the answer.
+    /// Finishes or takes back what a killed process left. Call it once, before requests are served; before or
+    /// after the undo steps of tasks (before, it tells of files that these will remove). Never fails as a whole: what went wrong is told in the answer.
     pub fn recover(&self) -> Recovery {
         let mut found = Recovery::default();
         match self.core.links() {
@@ -76,23 +77,28 @@ impl StorageManager {
             Err(error) => return found.fail(images.display(), error),
         };
         for name in names {
-            if let Some(image) = name.strip_prefix(REMOVED_PREFIX) {
-                self.finish_purge(domain, image, found);
+            if let Some((image, zero)) = removed_name(&name) {
+                self.finish_purge(domain, image, zero, found);
             } else if id_of_name(&name).is_some() {
                 self.recover_image(&images.join(name), found);
             }
         }
     }
 
-    fn finish_purge(&self, domain: &Domain, image: &str, found: &mut Recovery) {
-        let Some(image) = id_of_name(image) else {
-            return;
+    fn finish_purge(&self, domain: &Domain, image: Uuid, zero: bool, found: &mut Recovery) {
+        if zero {
+            tracing::warn!(domain = %domain.id, %image, "overwriting a deleted image, which takes time");
+        }
+        let (pool, id) = (Uuid::nil(), domain.id);
+        let purge = PurgeImage {
+            pool,
+            domain: id,
+            image,
+            post_zero: zero,
         };
-        let path = domain.paths.removed_image(image);
-        // whether it was to be overwritten is in the task's undo step, which has run before
-        match fs::remove_tree(self.core.files(), &path) {
-            Ok(()) => found.purged_images.push((domain.id, image)),
-            Err(error) => found.fail(path.display(), error),
+        match self.core.purge(&purge, &mut |_| true) {
+            Ok(()) => found.purged_images.push((id, image)),
+            Err(error) => found.fail(format!("image {image} of domain {id}"), error),
         }
     }
 

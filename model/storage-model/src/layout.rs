@@ -44,6 +44,8 @@ pub const MNT: &str = "mnt";
 pub const MASTER_LINK: &str = "mastersd";
 /// What the folder of a deleted image is renamed to, before its id.
 pub const REMOVED_PREFIX: &str = "_remove_me_";
+/// The same for an image whose content is to be overwritten first. It begins with [`REMOVED_PREFIX`].
+pub const ZEROED_PREFIX: &str = "_remove_me_ZERO_";
 /// Suffix of a volume's metadata.
 pub const META_SUFFIX: &str = ".meta";
 /// Suffix of a volume's lease.
@@ -214,9 +216,10 @@ impl DomainPaths {
         self.images().join(image.to_string())
     }
 
-    /// `images/_remove_me_<image>`.
-    pub fn removed_image(&self, image: Uuid) -> PathBuf {
-        self.images().join(format!("{REMOVED_PREFIX}{image}"))
+    /// `images/_remove_me_<image>`, or `images/_remove_me_ZERO_<image>` if it is to be overwritten.
+    pub fn removed_image(&self, image: Uuid, zero: bool) -> PathBuf {
+        let prefix = if zero { ZEROED_PREFIX } else { REMOVED_PREFIX };
+        self.images().join(format!("{prefix}{image}"))
     }
 
     /// `images/<image>/<volume>`.
@@ -244,6 +247,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// The image in the name of a folder that is being removed, and whether it is to be overwritten.
+pub fn removed_name(name: &str) -> Option<(Uuid, bool)> {
+    let zeroed = name.strip_prefix(ZEROED_PREFIX).map(|id| (id, true));
+    let (id, zero) = zeroed.or_else(|| name.strip_prefix(REMOVED_PREFIX).map(|id| (id, false)))?;
+    id_of_name(id).map(|id| (id, zero))
 }
 
 /// The id in a name of the form that this agent writes (36 characters, lower case). Other spellings are other names.
@@ -398,6 +408,14 @@ mod tests {
         assert!(is_leftover(&building_name(id)) && is_leftover(&dying_name(id)));
         assert!(!is_leftover(&id.to_string()) && !is_leftover(".building_x"));
         assert!(!building_name(id).contains('-'));
+        let paths = DomainPaths::new("/d");
+        for zero in [true, false] {
+            let path = paths.removed_image(id, zero);
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap();
+            assert_eq!(removed_name(name), Some((id, zero)));
+        }
+        assert_eq!(removed_name("_remove_me_x"), None);
+        assert_eq!(removed_name(&id.to_string()), None);
         assert!(PendingPool::is_file_name(&PendingPool::file_name(id)));
         assert!(!PendingPool::is_file_name(".creating_pool_"));
     }

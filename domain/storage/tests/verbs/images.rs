@@ -241,3 +241,21 @@ fn two_managers_of_verbs_at_once_leave_sound_storage() {
     assert!(manager.domain_images(DOMAIN).unwrap().is_empty());
     check_consistent(&world);
 }
+
+#[test]
+fn what_was_to_be_overwritten_is_overwritten_by_the_next_process() {
+    let (world, manager) = ready();
+    create(&world, &manager, &raw(IMAGE, VOLUME));
+    let file = volume_file(IMAGE, VOLUME);
+    world.scribble(&file, b"secret");
+    let witness = Path::new("/srv/data/witness");
+    world.hard_link(Path::new(&file), witness).unwrap();
+    manager
+        .delete_image(POOL, DOMAIN, IMAGE, true, false)
+        .unwrap();
+    drop(manager);
+    let manager = crate::common::manager(&world);
+    assert_eq!(manager.recover().purged_images, [(DOMAIN, IMAGE)]);
+    assert!(world.read(witness).unwrap().is_empty());
+    check_consistent(&world);
+}
