@@ -48,8 +48,12 @@ pub(crate) fn wait_for<T>(
         if cancel.is_cancelled() {
             bail!("interrupted");
         }
-        if let Some(found) = done(started.elapsed())? {
-            return Ok(found);
+        match done(started.elapsed()) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            // Most likely the interruption itself: what ran with the token was ended.
+            Err(_) if cancel.is_cancelled() => bail!("interrupted"),
+            Err(error) => return Err(error),
         }
         if started.elapsed() >= timeout {
             bail!("{what}: not within {} s", timeout.as_secs());

@@ -44,11 +44,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let mut demo = Demo::new(caller, &home, args, &cancel);
     let outcome = demo.play();
     let summary = demo.summary();
-    if outcome.is_err() {
+    if outcome.is_err() && !cancel.is_cancelled() {
         view::logs(&agent.log);
     }
     view::part("The way out");
     let ended = home.end()?;
+    if cancel.is_cancelled() {
+        bail!("interrupted; all that was started is ended");
+    }
     outcome?;
     if ended.others > 0 || ended.guests > 0 {
         bail!("processes were left behind and had to be ended: {ended}");

@@ -342,12 +342,11 @@ impl Start<'_> {
                 if output.exit.success() {
                     return Ok(Some(()));
                 }
-                last = output
-                    .stderr_text()
-                    .lines()
+                let said = output.stderr_text();
+                said.lines()
                     .last()
                     .unwrap_or_default()
-                    .to_owned();
+                    .clone_into(&mut last);
                 thread::sleep(BETWEEN_PINGS);
                 Ok(None)
             },
