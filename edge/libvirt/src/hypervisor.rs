@@ -238,6 +238,8 @@ impl Hypervisor for Libvirt {
         self.command("reset", id, |domain| domain.reset())
     }
 
+    /// libvirt 9 sends SIGTERM and waits up to ten seconds before it fails (or, not graceful, sends SIGKILL); all that
+    /// time it keeps the domain locked, so that questions about it, the list and statistics wait.
     fn destroy(&self, id: VmId, graceful: bool) -> HypervisorResult<()> {
         let (class, flags) = if graceful {
             (Class::Terminate, virt_sys::VIR_DOMAIN_DESTROY_GRACEFUL)
