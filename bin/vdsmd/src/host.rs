@@ -16,6 +16,7 @@ use host::{
 };
 use libvirt::{DomainCapabilitiesQuery, Libvirt};
 use observe::{Host, ObserveError};
+use vm_model::preprocess::HostFacts;
 
 /// The host as the verbs see it.
 pub(crate) struct HostView {
@@ -23,7 +24,7 @@ pub(crate) struct HostView {
     started: Instant,
     settings: Settings,
     features: Features,
-    hypervisor: Option<Hypervisor>,
+    hypervisor: Arc<Asked>,
     sampling: Arc<Sampling>,
 }
 
@@ -35,8 +36,9 @@ struct Sampling {
 }
 
 impl HostView {
-    /// Takes the first sample and starts the thread that takes the others.
-    pub(crate) fn start(config: &Config, hypervisor: Option<Hypervisor>) -> Result<Self> {
+    /// Takes the first sample and starts two threads: one takes the others, one asks libvirt about the hypervisor,
+    /// which takes seconds when it probes QEMU and must not keep the agent from serving.
+    pub(crate) fn start(config: &Config, libvirt: &Arc<Libvirt>, kvm: bool) -> Result<Self> {
         let observed = Arc::new(Host::new());
         let sampling = Arc::new(Sampling::default());
         let taker = Taker {
@@ -50,6 +52,16 @@ impl HostView {
             .name("host-samples".to_owned())
             .spawn(move || taker.run())
             .context("cannot start a thread")?;
+        let hypervisor = Arc::new(Asked {
+            libvirt: libvirt.clone(),
+            kvm,
+            known: Mutex::default(),
+        });
+        let early = hypervisor.clone();
+        thread::Builder::new()
+            .name("hypervisor".to_owned())
+            .spawn(move || early.get().is_some())
+            .context("cannot start a thread")?;
         Ok(Self {
             observed,
             started: Instant::now(),
@@ -60,14 +72,31 @@ impl HostView {
         })
     }
 
-    /// `Host.getCapabilities`, but for what others know.
+    /// What domain XML wants to know of the host.
+    pub(crate) fn placeholders(&self) -> HostFacts {
+        let facts = self.observed.facts();
+        report(&facts.problems);
+        let os = &facts.value.os;
+        HostFacts {
+            os_name: os.name.clone(),
+            os_version: format!("{}-{}", os.version, os.release),
+            serial: facts
+                .value
+                .vdsm_id
+                .or(facts.value.dmi.uuid)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// `Host.getCapabilities`. Waits for what libvirt tells; its calls are bounded.
     pub(crate) fn capabilities(&self, local: Option<SocketAddr>) -> Capabilities {
         let facts = self.observed.facts();
         report(&facts.problems);
+        let hypervisor = self.hypervisor.get();
         let interface = local.and_then(|address| interface_of(&facts.value, address));
         Capabilities::of(&Inputs {
             facts: &facts.value,
-            hypervisor: self.hypervisor.as_ref(),
+            hypervisor: hypervisor.as_deref(),
             settings: &self.settings,
             features: &self.features,
             version: &Version::default(),
@@ -137,8 +166,29 @@ impl Taker {
     }
 }
 
+/// What libvirt told of the hypervisor, once it did.
+struct Asked {
+    libvirt: Arc<Libvirt>,
+    kvm: bool,
+    known: Mutex<Option<Arc<Hypervisor>>>,
+}
+
+impl Asked {
+    /// Asks if nothing is known yet; others wait for the answer meanwhile. libvirt's calls are bounded.
+    fn get(&self) -> Option<Arc<Hypervisor>> {
+        let mut known = lock(&self.known);
+        if known.is_none() {
+            match hypervisor(&self.libvirt, self.kvm) {
+                Ok(told) => *known = Some(Arc::new(told)),
+                Err(error) => tracing::warn!("capabilities without libvirt: {error:#}"),
+            }
+        }
+        known.clone()
+    }
+}
+
 /// What libvirt tells of the hypervisor. Slow the first time: libvirt probes QEMU.
-pub(crate) fn hypervisor(libvirt: &Libvirt, kvm: bool) -> Result<Hypervisor> {
+fn hypervisor(libvirt: &Libvirt, kvm: bool) -> Result<Hypervisor> {
     let versions = libvirt.versions().context("versions of libvirt")?;
     let capabilities = libvirt
         .capabilities_xml()

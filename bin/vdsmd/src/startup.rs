@@ -29,11 +29,11 @@ use storage_io::{FilesConfig, LocalFiles, LocalLock, QemuImgTool, SanlockConfig,
 use storage_model::ports::ClusterLock;
 use tasks::TaskManager;
 use vm::{VmConfig, VmManager};
-use vm_model::preprocess::{Accelerator, HostFacts, HostOptions, SourceLabels};
+use vm_model::preprocess::{Accelerator, HostOptions, SourceLabels};
 
 use crate::{
     agent::Agent,
-    host::{self, HostView},
+    host::HostView,
     ports::{Clocks, StorageUndo, StorageVolumes, VmStatusEvents},
     service::Front,
 };
@@ -105,11 +105,7 @@ impl Builder {
             return Ok(None);
         };
         let libvirt = Arc::new(libvirt);
-        let hypervisor = host::hypervisor(&libvirt, kvm);
-        let hypervisor = hypervisor
-            .inspect_err(|e| tracing::warn!("capabilities: {e:#}"))
-            .ok();
-        let view = HostView::start(&self.config, hypervisor)?;
+        let view = HostView::start(&self.config, &libvirt, kvm)?;
         let vms = Arc::new(self.vms(&libvirt, &storage, kvm, &view)?);
         let Some(report) = self.retry("recovery of VMs", || vms.recover().map_err(Into::into))
         else {
@@ -258,14 +254,8 @@ impl Builder {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}", dir.display()))?;
         }
-        let capabilities = view.capabilities(None);
-        let os = &capabilities.operating_system;
         Ok(HostOptions {
-            facts: HostFacts {
-                os_name: os.name.clone(),
-                os_version: format!("{}-{}", os.version, os.release),
-                serial: capabilities.uuid.clone().unwrap_or_default(),
-            },
+            facts: view.placeholders(),
             accelerator: if kvm {
                 Accelerator::Kvm
             } else {
