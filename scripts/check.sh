@@ -56,6 +56,35 @@ run_tests() {
     fi
 }
 
+# Tests leave nothing behind: no file in their temporary folder, no process that knows it, no mount. What a single
+# test leaves in its own process (descriptors, threads) is the business of the crate guard.
+open_temporary_folder() {
+    mounts_before=$(cut -d' ' -f5 /proc/self/mountinfo | sort)
+    # Short, since sockets lie beneath it; open, since some tests run programs as another user.
+    TMPDIR=$(mktemp -d /tmp/vt.XXXX)
+    chmod 1777 "$TMPDIR"
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
+}
+
+nothing_is_left() {
+    local pid status=0
+    for pid in /proc/[0-9]*; do
+        [ "${pid#/proc/}" != $$ ] && [ "${pid#/proc/}" != $BASHPID ] || continue
+        if tr '\0' '\n' <"$pid/cmdline" 2>/dev/null | grep -qF "$TMPDIR"; then
+            printf 'a process is left: %s: %s\n' "${pid#/proc/}" "$(tr '\0' ' ' <"$pid/cmdline")"
+            status=1
+        fi
+    done
+    if [ -n "$(ls -A "$TMPDIR")" ]; then
+        printf 'files are left in the temporary folder:\n'
+        find "$TMPDIR" -maxdepth 2 | head -n 40
+        status=1
+    fi
+    diff <(printf '%s\n' "$mounts_before") <(cut -d' ' -f5 /proc/self/mountinfo | sort) || status=1
+    return $status
+}
+
 count_tests() { # log: sets passed, broken, skipped. A test that says "skipped:" passed without testing.
     local totals
     totals=$(awk '
@@ -89,7 +118,9 @@ if [ -e deny.toml ] && cargo deny --version >/dev/null 2>&1; then
 else
     skip licences "cargo-deny is not installed"
 fi
+open_temporary_folder
 run_tests
+part leftovers nothing_is_left
 
 {
     printf '\n== summary\n'

@@ -26,7 +26,7 @@ impl Folder {
     fn new() -> Self {
         let dir = tempfile::Builder::new()
             .prefix("vdt.")
-            .tempdir_in("/tmp")
+            .tempdir()
             .unwrap()
             .keep();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();

@@ -109,10 +109,7 @@ struct Agent {
 impl World {
     fn new() -> Option<Self> {
         let daemon = Daemon::start()?;
-        let dir = tempfile::Builder::new()
-            .prefix("vm")
-            .tempdir_in("/tmp")
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("vm").tempdir().unwrap();
         let files = Arc::new(Files::new(dir.path()));
         open_to_all(dir.path());
         let libvirt = Arc::new(Libvirt::connect(daemon.config()).unwrap());

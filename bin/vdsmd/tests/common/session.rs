@@ -28,10 +28,7 @@ impl Session {
                 return None;
             }
         }
-        let dir = tempfile::Builder::new()
-            .prefix("vs-")
-            .tempdir_in("/tmp")
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("vs-").tempdir().unwrap();
         shared_dir(dir.path());
         let mut session = Self {
             dir,

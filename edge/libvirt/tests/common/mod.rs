@@ -38,10 +38,7 @@ impl Daemon {
                 return None;
             }
         }
-        let dir = tempfile::Builder::new()
-            .prefix("lv")
-            .tempdir_in("/tmp")
-            .unwrap();
+        let dir = tempfile::Builder::new().prefix("lv").tempdir().unwrap();
         for name in [
             "home",
             "run",
