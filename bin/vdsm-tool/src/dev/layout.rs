@@ -139,7 +139,6 @@ impl Layout {
         folders.extend([
             self.home(),
             self.run(),
-            self.vdsm_run().join("channels"),
             self.config_home(),
             self.config_home().join("libvirt"),
             self.vdsm_state(),
