@@ -60,3 +60,58 @@ pub(crate) fn task(error: &TaskError) -> VdsmError {
 fn unexpected(why: String) -> VdsmError {
     Code::UnexpectedError.because(why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first is from a transcript of the real agent, the others from upstream's classes.
+    #[test]
+    fn errors_of_tasks_have_upstreams_codes_and_texts() {
+        let id = "ad869832-dcad-4735-864f-2f3f5af9f830".to_owned();
+        let running = tasks::State::Running;
+        for (error, code, text) in [
+            (
+                TaskError::Unknown { id: id.clone() },
+                401,
+                format!("Task id unknown: ('{id}',)"),
+            ),
+            (
+                TaskError::NotClearable { state: running },
+                410,
+                "Operation is not allowed in this task state: (\"can't clean in state running\",)"
+                    .to_owned(),
+            ),
+            (
+                TaskError::InvalidId {
+                    id: "a.b".to_owned(),
+                },
+                1000,
+                "Invalid parameter: 'taskID=a.b'".to_owned(),
+            ),
+        ] {
+            assert_eq!(
+                task(&error),
+                VdsmError {
+                    code,
+                    message: text
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn errors_of_vms_have_upstreams_codes() {
+        let id = uuid::Uuid::nil();
+        for (error, code) in [
+            (VmError::NoSuchVm(id), 1),
+            (VmError::VmExists(id), 4),
+            (VmError::CannotCreate(String::new()), 9),
+            (VmError::MissingParameter("xml"), 11),
+            (VmError::BadXml(String::new()), 16),
+            (VmError::Recovering, 99),
+        ] {
+            assert_eq!(vm(error).code, code);
+        }
+    }
+}

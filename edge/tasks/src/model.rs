@@ -91,7 +91,7 @@ impl TaskFailure {
 pub struct TaskStatus {
     /// The task.
     pub id: TaskId,
-    /// Its state: [`State::wire_state`] and [`State::wire_result`] go onto the wire.
+    /// Its state.
     pub state: State,
     /// 0, or the code of its failure.
     pub code: i32,

@@ -172,10 +172,7 @@ fn netns_a_full_disk_starts_no_job_and_stops_one_at_its_next_step() {
         mark.store(true, Ordering::SeqCst);
         Ok(TaskOutput::default())
     });
-    let Err(error @ TaskError::Persist(_)) = refused else {
-        panic!()
-    };
-    assert_eq!(error.upstream_code(), 413);
+    assert!(matches!(refused, Err(TaskError::Persist(_))));
     assert!(manager.statuses(None).is_empty());
     small.empty();
 
