@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-/// Private agents for development, certificates, and the demo.
+/// Private agents for development, certificates, vdsm.conf, and the demo.
 #[derive(Debug, Parser)]
 #[command(name = "vdsm-tool", version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -18,6 +18,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Private agents: a vdsmd with its own libvirt daemon, all beneath one folder
     Dev(Dev),
+    /// vdsm.conf: its documented default, and what is wrong with a file
+    Config(Config),
     /// Make a certificate authority with one server and one client certificate, as oVirt hosts have them
     Certs(CertsArgs),
     /// Show the agent end to end: storage, a virtual machine from its disk, statistics, and the way back
@@ -98,6 +100,29 @@ pub(crate) struct StatusArgs {
     /// Form of the answer
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// Subcommands of `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every option with its meaning, what is allowed, and its default
+    Default,
+    /// Tell what is wrong with a file (exit code 1) and what in it has no effect
+    Check(CheckArgs),
+}
+
+/// `config check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The file, read alone
+    pub(crate) file: PathBuf,
 }
 
 /// `certs`.

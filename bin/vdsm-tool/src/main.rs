@@ -1,10 +1,10 @@
-//! `vdsm-tool`: private agents for development, their certificates, and the demo.
+//! `vdsm-tool`: private agents for development, their certificates, `vdsm.conf`, and the demo.
 //!
 //! A private agent is a `vdsmd` with a libvirt daemon of its own, everything beneath one folder and nothing
 //! of the machine's own services touched. Programs are started through the crate `exec` alone.
 //!
 //! Look next: `cli.rs` (what can be asked for), `dev/` (starting, ending and finding private agents),
-//! `certs.rs` (certificates), `demo/` (the demo, which talks to an agent through `vdsm-client` only).
+//! `certs.rs` (certificates), `settings.rs` (`vdsm.conf`), `demo/` (the demo, which talks to an agent through `vdsm-client` only).
 #![forbid(unsafe_code)]
 
 mod certs;
@@ -13,6 +13,7 @@ mod demo;
 mod dev;
 mod interrupt;
 mod output;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn run(cli: Cli) -> Result<()> {
             DevCommand::Down(args) => dev::down(&args),
             DevCommand::Status(args) => dev::status(&args),
         },
+        Command::Config(args) => settings::run(&args),
         Command::Certs(args) => certs::command(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completion(args) => cli::completion(args.shell),
