@@ -4,8 +4,11 @@
 //! privilege, up within a moment. Tests that need guests start one by `vdsm-tool dev up`: see [`session`].
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod daemon;
+pub mod mounts;
 pub mod session;
 pub mod storage;
+pub mod wire;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +23,25 @@ use rpc::{Client, ClientConfig, ClientError, Event, Subscription};
 use serde_json::{Value, json, value::to_raw_value};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+
+/// Runs a test in a process of its own, which must leave nothing behind: see the crate `guard`.
+#[allow(unused_macros, reason = "each test binary uses its part")]
+macro_rules! guarded {
+    ($test:expr) => {{
+        $crate::common::open_what_tokio_keeps();
+        guard::isolated!($test)
+    }};
+}
+#[allow(unused_imports, reason = "each test binary uses its part")]
+pub(crate) use guarded;
+
+/// The first runtime of a process opens a pair of sockets for signals, which stays for good.
+pub fn open_what_tokio_keeps() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    drop(runtime.unwrap());
+}
 
 /// How long a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -117,6 +139,14 @@ impl Agent {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// Starts it and kills it after a while, wherever it is by then.
+    pub fn boot_for(&mut self, time: Duration) {
+        assert!(self.process.is_none(), "it runs already");
+        self.process = Some(self.spawn());
+        std::thread::sleep(time);
+        self.kill();
     }
 
     /// SIGKILL and a new start.

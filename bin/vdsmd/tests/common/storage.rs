@@ -29,7 +29,8 @@ impl Storage {
         Self::at(agent.path("disks").display().to_string())
     }
 
-    fn at(path: String) -> Self {
+    /// Ids for storage in a folder of the caller's choice; nothing is done yet.
+    pub fn at(path: String) -> Self {
         Self {
             pool: id(),
             domain: id(),
@@ -49,12 +50,12 @@ impl Storage {
         Self::at(path.display().to_string()).built(session)
     }
 
-    fn built(self, agent: &impl Serving) -> Self {
+    /// Does all steps.
+    pub fn built(self, agent: &impl Serving) -> Self {
         self.connect_server(agent);
         self.create_domain(agent);
         self.create_pool(agent);
-        self.connect_pool(agent);
-        self.start_spm(agent);
+        self.reconnect(agent);
         agent.ok("StorageDomain.activate", self.ids());
         self
     }
@@ -111,6 +112,25 @@ impl Storage {
         agent.ok("StoragePool.connect", self.connection());
     }
 
+    /// What Engine does after a restart of the agent: connects folder and pool, makes it SPM.
+    pub fn reconnect(&self, agent: &impl Serving) {
+        self.connect_server(agent);
+        self.connect_pool(agent);
+        self.start_spm(agent);
+    }
+
+    /// A path in the domain.
+    pub fn inside(&self, sub: &str) -> std::path::PathBuf {
+        std::path::Path::new(&self.path)
+            .join(&self.domain)
+            .join(sub)
+    }
+
+    /// Names of files and folders of all images, hidden ones too, sorted.
+    pub fn image_files(&self) -> Vec<String> {
+        names_beneath(&self.inside("images"))
+    }
+
     /// `StoragePool.spmStart`, until this host is SPM.
     pub fn start_spm(&self, agent: &impl Serving) {
         let task = agent.ok("StoragePool.spmStart", json!({
@@ -160,6 +180,23 @@ impl Storage {
         finish(agent, &agent.ok("Volume.create", new));
         (image, volume)
     }
+}
+
+/// Paths beneath a folder, relative to it, sorted.
+pub fn names_beneath(folder: &std::path::Path) -> Vec<String> {
+    fn walk(folder: &std::path::Path, root: &std::path::Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            names.push(path.strip_prefix(root).unwrap().display().to_string());
+            if path.is_dir() && !path.is_symlink() {
+                walk(&path, root, names);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    walk(folder, folder, &mut names);
+    names.sort();
+    names
 }
 
 /// Waits for a task, which must succeed, and clears it.
