@@ -22,6 +22,7 @@ mod ports;
 mod service;
 mod settings;
 mod startup;
+mod storage_events;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 

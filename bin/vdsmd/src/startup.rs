@@ -36,6 +36,7 @@ use crate::{
     host::HostView,
     ports::{Clocks, StorageUndo, StorageVolumes, VmStatusEvents},
     service::Front,
+    storage_events,
 };
 
 /// The program that guests run in.
@@ -112,6 +113,7 @@ impl Builder {
             return Ok(None);
         };
         tracing::info!(?report, "VMs were found again");
+        storage_events::start(&storage, &vms).context("cannot start a thread")?;
         let config = self.config;
         Ok(Some(Arc::new(Agent {
             config,
@@ -239,6 +241,7 @@ impl Builder {
         };
         let config = VmConfig {
             sample_interval: vars.vm_sample_interval,
+            size_interval: Duration::from_mins(1),
             monitor_timeout: vars.vm_command_timeout,
             verb_timeout: vars.vm_command_timeout,
             kill_paused_after: Duration::from_secs(80),

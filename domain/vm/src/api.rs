@@ -94,6 +94,8 @@ pub type Screenshot = vm_model::ports::Screenshot;
 pub struct VmConfig {
     /// Time between two samples (`vars/vm_sample_interval`, 15 s).
     pub sample_interval: Duration,
+    /// Time between two looks at the sizes of a VM's disks (upstream's `irs/vol_size_sample_interval`, 60 s).
+    pub size_interval: Duration,
     /// Without a sample or answer for this long `monitorResponse` is -1 (`vars/vm_command_timeout`, 60 s).
     pub monitor_timeout: Duration,
     /// How long a verb waits for its turn on a VM that another verb holds.

@@ -17,11 +17,14 @@ mod powerdown;
 mod publisher;
 mod record;
 mod recovery;
+mod resume;
 mod sampler;
 mod shared;
+mod sizes;
 mod telling;
 mod turn;
 mod users;
+mod verbs;
 mod worker;
 
 pub use api::{

@@ -5,25 +5,26 @@
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
+use uuid::Uuid;
 use vm_model::{
     domain::DomainXml,
     error::ModelError,
-    ports::{DomainRunState, HypervisorError, HypervisorResult, VmId, XmlKind},
+    ports::{HypervisorResult, VmId, XmlKind},
     preprocess,
     stats::VmStats,
-    status::{PauseCode, ResumeBehavior, VmStatus},
+    status::VmStatus,
 };
 
 use crate::{
     CreateAnswer, CreateRequest, Ports, RecoverReport, Screenshot, ShutdownRequest, VmConfig,
     VmCounts, VmError, VmInfo, dispatcher, ending, intent,
-    machine::{Cpus, Input, Life, Machine, Refusal, Verb, permit},
+    machine::{Machine, Verb},
     powerdown,
     publisher::Publisher,
     record::{self, Core, Job, View, Vm},
-    recovery, sampler,
+    recovery, resume, sampler,
     shared::Shared,
-    telling,
+    sizes, telling, verbs,
 };
 
 /// How long the end of the manager waits for its threads.
@@ -38,7 +39,7 @@ pub struct VmManager {
 }
 
 impl VmManager {
-    /// Starts the threads (events, samples, publisher). Until [`VmManager::recover`] has run through,
+    /// Starts the threads (events, samples, sizes of volumes, publisher). Until [`VmManager::recover`] has run through,
     /// every verb answers [`VmError::Recovering`]. An error says that there are no threads.
     pub fn new(config: VmConfig, ports: Ports) -> std::io::Result<Self> {
         let events = ports.hypervisor.events();
@@ -52,6 +53,8 @@ impl VmManager {
         shared.spawn("vm-events", move || dispatcher::run(&dispatched, &events))?;
         let sampled = Arc::clone(&shared);
         shared.spawn("vm-samples", move || sampler::run(&sampled))?;
+        let measured = Arc::clone(&shared);
+        shared.spawn("vm-sizes", move || sizes::run(&measured))?;
         Ok(manager)
     }
 
@@ -88,6 +91,8 @@ impl VmManager {
                     failed.push((vm.id, error.to_string()));
                 }
             }
+            // Before, they may not have been found.
+            vm.core().sizes.hurry();
         }
         failed
     }
@@ -214,28 +219,18 @@ impl VmManager {
     /// `VM.pause`.
     pub fn pause(&self, id: VmId) -> Result<(), VmError> {
         let hypervisor = &self.shared.ports.hypervisor;
-        self.act(&*self.shared.vm(id)?, Verb::Pause, || {
-            hypervisor.suspend(id)
-        })
+        self.act(id, Verb::Pause, || hypervisor.suspend(id))
     }
 
     /// `VM.cont`. One that runs already is content.
     pub fn cont(&self, id: VmId) -> Result<(), VmError> {
-        let hypervisor = &self.shared.ports.hypervisor;
-        let resume = || match hypervisor.resume(id) {
-            Err(HypervisorError::InvalidState(why)) => match hypervisor.state(id)?.state {
-                DomainRunState::Running => Ok(()),
-                _ => Err(HypervisorError::InvalidState(why)),
-            },
-            other => other,
-        };
-        self.act(&*self.shared.vm(id)?, Verb::Cont, resume)
+        verbs::cont(&self.shared, &*self.shared.vm(id)?)
     }
 
     /// `VM.reset`.
     pub fn reset(&self, id: VmId) -> Result<(), VmError> {
         let hypervisor = &self.shared.ports.hypervisor;
-        self.act(&*self.shared.vm(id)?, Verb::Reset, || hypervisor.reset(id))
+        self.act(id, Verb::Reset, || hypervisor.reset(id))
     }
 
     /// `VM.shutdown`: answers at once; agent, ACPI and, if forced, the end follow on a thread.
@@ -246,7 +241,7 @@ impl VmManager {
         } else {
             Verb::Shutdown
         };
-        check(&vm, verb)?;
+        verbs::check(&vm, verb)?;
         powerdown::begin(&self.shared, &vm, verb, request)
     }
 
@@ -260,97 +255,25 @@ impl VmManager {
     /// `VM.screenshot`: picture of the first console, in the hypervisor's format.
     pub fn screenshot(&self, id: VmId) -> Result<Screenshot, VmError> {
         let hypervisor = &self.shared.ports.hypervisor;
-        self.act(&*self.shared.vm(id)?, Verb::Screenshot, || {
-            hypervisor.screenshot(id)
-        })
+        self.act(id, Verb::Screenshot, || hypervisor.screenshot(id))
     }
 
-    /// Storage is there again: VMs that paused on an I/O error run on, stay paused, or end, as their
-    /// `resumeBehavior` says. Gives back those that could not be dealt with.
-    pub fn resume_after_io_error(&self) -> Vec<(VmId, VmError)> {
-        let mut failed = Vec::new();
-        for vm in self.shared.all() {
-            if let Err(error) = self.resume_one(&vm) {
-                failed.push((vm.id, error));
-            }
-        }
-        failed
+    /// Storage domain `domain` is there again: VMs with a disk on it that paused on an I/O error run
+    /// on, stay paused, or end, as their `resumeBehavior` says. Each is dealt with on its own thread;
+    /// gives back those.
+    pub fn resume_after_io_error(&self, domain: Uuid) -> Vec<VmId> {
+        let vms = self.shared.all();
+        let asked = vms.iter().filter(|vm| resume::order(vm, domain));
+        asked.map(|vm| vm.id).collect()
     }
 
-    fn resume_one(&self, vm: &Arc<Vm>) -> Result<(), VmError> {
-        let (behavior, paused_for) = {
-            let now = vm.now();
-            let core = vm.core();
-            let Life::Running(Cpus::Paused { code, since }) = core.machine.life else {
-                return Ok(());
-            };
-            if matches!(code, PauseCode::NoErr | PauseCode::Postcopy) {
-                return Ok(());
-            }
-            let paused_for = now.monotonic.saturating_sub(since);
-            (intent::resume_behavior(&core.metadata), paused_for)
-        };
-        match behavior {
-            ResumeBehavior::LeavePaused => Ok(()),
-            ResumeBehavior::Kill if paused_for > self.shared.config.kill_paused_after => {
-                vm.apply(Input::PausedTooLong);
-                Ok(())
-            }
-            ResumeBehavior::Kill | ResumeBehavior::AutoResume => self.cont(vm.id),
-        }
-    }
-
-    /// Waits its turn, then acts on the domain and tells the machine what came of it.
     fn act<T>(
         &self,
-        vm: &Vm,
+        id: VmId,
         verb: Verb,
         call: impl FnOnce() -> HypervisorResult<T>,
     ) -> Result<T, VmError> {
-        check(vm, verb)?;
-        let timed_out = VmError::TimedOut {
-            vm_id: vm.id,
-            verb: verb.name(),
-        };
-        let _turn = vm
-            .verbs
-            .take(self.shared.config.verb_timeout)
-            .ok_or(timed_out)?;
-        check(vm, verb)?;
-        vm.apply(Input::Begin(verb));
-        let result = call();
-        match &result {
-            Ok(_) => vm.note_answer(true),
-            Err(HypervisorError::TimedOut { .. }) => vm.note_answer(false),
-            Err(_) => {}
-        }
-        vm.apply(Input::Finished {
-            verb,
-            done: result.is_ok(),
-        });
-        result.map_err(|error| Self::explain(vm, verb, error))
-    }
-
-    fn explain(vm: &Vm, verb: Verb, error: HypervisorError) -> VmError {
-        let vm_id = vm.id;
-        // What was asked may still happen; and a domain that is gone has not told yet.
-        vm.order(&mut vm.core(), Job::Check);
-        match error {
-            error if verb == Verb::Reset => VmError::ResetFailed {
-                vm_id,
-                why: error.to_string(),
-            },
-            HypervisorError::NoDomain(_) => VmError::VmIsDown(vm_id),
-            HypervisorError::AgentUnresponsive(_) => VmError::AgentUnresponsive(vm_id),
-            HypervisorError::TimedOut { .. } => VmError::TimedOut {
-                vm_id,
-                verb: verb.name(),
-            },
-            source => VmError::Hypervisor {
-                verb: verb.name(),
-                source,
-            },
-        }
+        verbs::act(&self.shared, &*self.shared.vm(id)?, verb, call)
     }
 }
 
@@ -363,22 +286,6 @@ impl Drop for VmManager {
             let _ = thread.join();
         }
     }
-}
-
-fn check(vm: &Vm, verb: Verb) -> Result<(), VmError> {
-    let permitted = permit(&vm.core().machine, verb);
-    permitted.map_err(|refusal| match refusal {
-        Refusal::Gone => VmError::NoSuchVm(vm.id),
-        Refusal::IsDown => VmError::VmIsDown(vm.id),
-        Refusal::WrongState(status) if verb == Verb::Reset => VmError::ResetFailed {
-            vm_id: vm.id,
-            why: format!("it is {status}"),
-        },
-        Refusal::WrongState(status) => VmError::WrongState {
-            verb: verb.name(),
-            status,
-        },
-    })
 }
 
 /// XML as libvirt would show it: without passwords of displays.

@@ -24,6 +24,7 @@ use crate::{
     api::{Ports, VmInfo},
     machine::{Action, Input, Life, Machine, News, Now, Verb, step},
     publisher::Publisher,
+    sizes::Sizes,
     telling,
     turn::Turn,
 };
@@ -41,6 +42,8 @@ pub(crate) enum Job {
     Release,
     /// End it.
     Destroy,
+    /// Storage is there again: let it run on if that is why it paused.
+    Resume,
     /// The record is gone, or the manager.
     Stop,
 }
@@ -80,6 +83,7 @@ pub(crate) struct Core {
     /// A job of that kind waits already.
     pub(crate) queued: Vec<Job>,
     pub(crate) samples: Samples,
+    pub(crate) sizes: Sizes,
     pub(crate) monitor: Monitor,
     pub(crate) client_ip: String,
     pub(crate) watchdog: Option<WatchdogInfo>,
@@ -164,6 +168,7 @@ impl Core {
             released: false,
             queued: Vec::new(),
             samples: Samples::default(),
+            sizes: Sizes::default(),
             monitor: Monitor {
                 answered: now.monotonic,
                 timed_out: false,

@@ -88,7 +88,7 @@ pub(crate) fn running(core: &Core, now: Now) -> RunningStats {
         balloon: compute::balloon(&window, balloon),
         vcpu_count: window.last.and_then(|sample| sample.vcpu_current),
         networks: compute::networks(&window, &view.nics, sampled_at),
-        disks: compute::disks(&window, &view.drives),
+        disks: compute::disks(&window, &view.drives, &core.sizes.known),
         memory: compute::memory(&window),
         display_info: view.displays.clone(),
         hash: view.hash.clone(),

@@ -12,6 +12,7 @@ use crate::{
     ending, intent, launch,
     machine::Input,
     record::{Job, View, Vm},
+    resume,
     shared::{Inbox, Shared},
 };
 
@@ -28,6 +29,7 @@ pub(crate) fn run(shared: &Arc<Shared>, vm: &Arc<Vm>, inbox: &Inbox) {
             Job::Check => check(shared, vm),
             Job::Release => ending::release(shared, vm, &vm.ending.wait()),
             Job::Destroy => ending::end(shared, vm),
+            Job::Resume => resume::resume(shared, vm),
             Job::Stop => {}
         }
     }

@@ -134,6 +134,7 @@ fn killed_at_every_step_of_create() {
 fn quiet(world: &World) -> Agent {
     let agent = world.boot(VmConfig {
         sample_interval: Duration::from_hours(1),
+        size_interval: Duration::from_hours(1),
         ..config()
     });
     agent.manager.recover().unwrap();

@@ -17,6 +17,7 @@ mod daemon;
 use std::{
     collections::HashMap,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -38,7 +39,7 @@ use vm_model::{
     domain::DomainXml,
     events::{StatusDetail, VmEvent},
     exit::ExitReason,
-    ports::{Hypervisor, Pdiv, PreparedVolume, VmId, Volumes, VolumesError},
+    ports::{Hypervisor, Pdiv, PreparedVolume, VmId, VolumeSize, Volumes, VolumesError},
     preprocess::HostOptions,
     status::VmStatus,
 };
@@ -90,6 +91,17 @@ impl Volumes for Files {
     fn teardown(&self, volume: &Pdiv) -> Result<(), VolumesError> {
         self.prepared.lock().unwrap().remove(volume);
         Ok(())
+    }
+
+    fn size(&self, volume: &Pdiv) -> Result<VolumeSize, VolumesError> {
+        let path = Self::path(&self.dir, volume);
+        let file = path
+            .metadata()
+            .map_err(|_| VolumesError::NotFound(*volume))?;
+        Ok(VolumeSize {
+            apparent: file.len(),
+            allocated: file.blocks() * 512,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use uuid::Uuid;
-use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, Volumes, VolumesError};
+use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, VolumeSize, Volumes, VolumesError};
 
 use crate::process::{Gate, Process, lock};
 
@@ -24,6 +24,8 @@ pub struct VolumeState {
     pub teardowns: usize,
     /// How often it was asked to be taken back.
     pub teardown_calls: usize,
+    /// Its size.
+    pub size: VolumeSize,
 }
 
 /// The storage; outlives processes.
@@ -52,6 +54,10 @@ impl VolumeStore {
             prepares: 0,
             teardowns: 0,
             teardown_calls: 0,
+            size: VolumeSize {
+                apparent: 1 << 26,
+                allocated: 1 << 16,
+            },
         };
         lock(&self.volumes).insert(key(&volume), state);
     }
@@ -59,6 +65,13 @@ impl VolumeStore {
     /// What is known of it; `None` if it does not exist.
     pub fn state(&self, volume: &Pdiv) -> Option<VolumeState> {
         lock(&self.volumes).get(&key(volume)).cloned()
+    }
+
+    /// Lets a volume have another size.
+    pub fn resize(&self, volume: &Pdiv, size: VolumeSize) {
+        if let Some(state) = lock(&self.volumes).get_mut(&key(volume)) {
+            state.size = size;
+        }
     }
 
     /// How many are prepared now.
@@ -151,6 +164,15 @@ impl Volumes for SimVolumes {
                 }
             }
             Ok(())
+        })
+    }
+
+    fn size(&self, volume: &Pdiv) -> Result<VolumeSize, VolumesError> {
+        self.call("size", volume, |volumes| {
+            let state = volumes.get(&key(volume));
+            state
+                .map(|state| state.size)
+                .ok_or(VolumesError::NotFound(*volume))
         })
     }
 }

@@ -370,7 +370,7 @@ pub trait Hypervisor: Send + Sync {
 }
 
 /// The four ids that name a volume of oVirt storage (poolID, domainID, imageID, volumeID).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pdiv {
     /// Storage pool.
     pub pool: Uuid,
@@ -408,6 +408,15 @@ pub struct PreparedVolume {
     pub chain: Vec<ChainLink>,
 }
 
+/// How big a volume is, as storage tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VolumeSize {
+    /// Size of its file, bytes.
+    pub apparent: u64,
+    /// What of that is allocated, bytes.
+    pub allocated: u64,
+}
+
 /// Why a volume was not made ready.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VolumesError {
@@ -430,4 +439,6 @@ pub trait Volumes: Send + Sync {
     fn prepare(&self, volume: &Pdiv) -> Result<PreparedVolume, VolumesError>;
     /// Takes it back. Idempotent; a volume that is gone is no error.
     fn teardown(&self, volume: &Pdiv) -> Result<(), VolumesError>;
+    /// Its size now. May take as long as storage does; needs no preparing.
+    fn size(&self, volume: &Pdiv) -> Result<VolumeSize, VolumesError>;
 }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use vm_model::{
     domain::{DomainXml, Nic},
     drive::Drive,
-    ports::{BalloonStats, BlockStats, DomainStats, NetStats},
+    ports::{BalloonStats, BlockStats, DomainStats, NetStats, VolumeSize},
     stats::compute::{self, BalloonFacts, Window},
 };
 
@@ -97,7 +99,7 @@ fn disks_of_both_samples_are_measured() {
         sample(block(10, 1_000, 500)),
         sample(block(14, 4_000, 1_500)),
     );
-    let disks = compute::disks(&window(&first, &last, 2.0), &drives());
+    let disks = compute::disks(&window(&first, &last, 2.0), &drives(), &BTreeMap::new());
     let names: Vec<_> = disks.iter().map(|disk| disk.name.as_str()).collect();
     assert_eq!(names, ["sdc", "vda"]);
     let vda = &disks[1];
@@ -116,13 +118,39 @@ fn disks_of_both_samples_are_measured() {
     assert_eq!((vda.truesize, vda.apparentsize), (7, 8));
     assert!(vda.image_id.is_some());
     assert_eq!((disks[0].read_ops, disks[0].image_id), (0, None));
-    assert!(compute::disks(&window(&first, &last, 0.0), &drives()).is_empty());
+    assert!(compute::disks(&window(&first, &last, 0.0), &drives(), &BTreeMap::new()).is_empty());
     // No operation since: no latency.
-    let disks = compute::disks(&window(&first, &first, 2.0), &drives());
+    let disks = compute::disks(&window(&first, &first, 2.0), &drives(), &BTreeMap::new());
     assert_eq!(
         (disks[1].read_latency.as_str(), disks[1].read_rate.as_str()),
         ("0", "0.0")
     );
+}
+
+#[test]
+fn sizes_are_those_of_storage_where_it_told() {
+    let block = BlockStats {
+        name: "vda".to_owned(),
+        allocation: Some(7),
+        physical: Some(8),
+        ..BlockStats::default()
+    };
+    let sampled = DomainStats {
+        blocks: vec![block],
+        ..DomainStats::default()
+    };
+    let drives = drives();
+    let size = VolumeSize {
+        apparent: 64,
+        allocated: 32,
+    };
+    let sizes = BTreeMap::from([(drives[1].pdiv().unwrap(), size)]);
+    // Also of a drive that libvirt tells nothing of.
+    for sample in [&sampled, &DomainStats::default()] {
+        let disks = compute::disks(&window(sample, sample, 2.0), &drives, &sizes);
+        assert_eq!((disks[1].apparentsize, disks[1].truesize), (64, 32));
+        assert_eq!((disks[0].apparentsize, disks[0].truesize), (0, 0));
+    }
 }
 
 #[test]
@@ -232,7 +260,7 @@ proptest! {
         let (first, last) = (sample(a), sample(b));
         let window = window(&first, &last, seconds);
         let cpu = compute::cpu(&window);
-        let disk = compute::disks(&window, &drives()).remove(1);
+        let disk = compute::disks(&window, &drives(), &BTreeMap::new()).remove(1);
         for text in [cpu.user, cpu.sys, cpu.usage, disk.read_latency, disk.read_rate] {
             let number: f64 = text.parse().unwrap();
             prop_assert!(number.is_finite() && number >= 0.0, "{}", text);

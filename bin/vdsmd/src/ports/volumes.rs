@@ -3,21 +3,16 @@
 use std::sync::Arc;
 
 use storage::{ImageVolume, StorageError, StorageManager, VolumeId};
-use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, Volumes, VolumesError};
+use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, VolumeSize, Volumes, VolumesError};
 
 /// Storage as VMs see it.
 pub(crate) struct StorageVolumes(pub(crate) Arc<StorageManager>);
 
 impl Volumes for StorageVolumes {
     fn prepare(&self, volume: &Pdiv) -> Result<PreparedVolume, VolumesError> {
-        let leaf = VolumeId {
-            domain: volume.domain,
-            image: volume.image,
-            volume: volume.volume,
-        };
         let prepared = self
             .0
-            .prepare_image(volume.pool, leaf, false)
+            .prepare_image(volume.pool, id(volume), false)
             .map_err(|e| why(volume, &e))?;
         let format = prepared
             .format
@@ -44,6 +39,25 @@ impl Volumes for StorageVolumes {
             Err(error) if is_gone(&error) => Ok(()),
             Err(error) => Err(why(volume, &error)),
         }
+    }
+
+    fn size(&self, volume: &Pdiv) -> Result<VolumeSize, VolumesError> {
+        let size = self
+            .0
+            .volume_size(id(volume))
+            .map_err(|e| why(volume, &e))?;
+        Ok(VolumeSize {
+            apparent: size.apparent,
+            allocated: size.truesize,
+        })
+    }
+}
+
+fn id(volume: &Pdiv) -> VolumeId {
+    VolumeId {
+        domain: volume.domain,
+        image: volume.image,
+        volume: volume.volume,
     }
 }
 

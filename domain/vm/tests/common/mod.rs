@@ -141,6 +141,7 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
 pub(crate) fn config() -> VmConfig {
     VmConfig {
         sample_interval: Duration::from_millis(20),
+        size_interval: Duration::from_millis(20),
         monitor_timeout: Duration::from_mins(1),
         verb_timeout: Duration::from_secs(2),
         kill_paused_after: Duration::from_secs(80),

@@ -2,11 +2,13 @@
 //!
 //! Counters that went backwards (a domain restarted between the samples) count as no change.
 
+use std::collections::BTreeMap;
+
 use super::{BalloonInfo, CpuStats, DiskStats, MemoryRates, MemoryStats, NicStats};
 use crate::{
     domain::Nic,
     drive::{Drive, DriveSource},
-    ports::{BlockStats, DomainStats},
+    ports::{BlockStats, DomainStats, Pdiv, VolumeSize},
 };
 
 /// Two samples and the time between them.
@@ -141,8 +143,14 @@ pub fn networks(window: &Window<'_>, nics: &[Nic], sampled_at: f64) -> Vec<NicSt
     nics.iter().filter_map(entry).collect()
 }
 
-/// `disks`: all drives; figures only for those in both samples.
-pub fn disks(window: &Window<'_>, drives: &[Drive]) -> Vec<DiskStats> {
+/// `disks`: all drives; figures only for those in both samples. Sizes are those that storage told;
+/// of drives that are not in `sizes` they are libvirt's, which for a sparse file tells what is
+/// allocated as its size.
+pub fn disks(
+    window: &Window<'_>,
+    drives: &[Drive],
+    sizes: &BTreeMap<Pdiv, VolumeSize>,
+) -> Vec<DiskStats> {
     let Some((first, last)) = window.both() else {
         return Vec::new();
     };
@@ -156,9 +164,18 @@ pub fn disks(window: &Window<'_>, drives: &[Drive]) -> Vec<DiskStats> {
                     .find(|block| block.name == drive.name)
                     .cloned()
             };
-            match (of(first), of(last)) {
+            let stats = match (of(first), of(last)) {
                 (Some(first), Some(last)) => measured(drive, &first, &last, window.seconds),
                 _ => unmeasured(drive),
+            };
+            let size = drive.pdiv().and_then(|pdiv| sizes.get(&pdiv));
+            match size {
+                Some(size) => DiskStats {
+                    truesize: size.allocated,
+                    apparentsize: size.apparent,
+                    ..stats
+                },
+                None => stats,
             }
         })
         .collect()
