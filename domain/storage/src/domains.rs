@@ -40,7 +40,7 @@ impl StorageManager {
         let _lock = self.lock([Lock::named(&path), Lock::exclusive(request.domain)])?;
         self.check_absent(request.domain)?;
         self.check_folder(&path, &link)?;
-        let block_size = self.block_size(&link, request.block_size)?;
+        let block_size = self.block_size(&link, request)?;
         let alignment = layout::alignment(block_size, request.max_hosts)
             .ok_or_else(|| invalid("max_hosts", request.max_hosts))?;
         let new = NewDomain {
@@ -85,12 +85,18 @@ impl StorageManager {
         Ok(())
     }
 
-    fn block_size(&self, link: &Path, wanted: u32) -> Result<u32> {
-        let found = self.core.files().probe_block_size(link).map_err(|e| {
-            StorageError::StorageDomainTargetUnsupported(format!(
+    fn block_size(&self, link: &Path, request: &CreateDomain) -> Result<u32> {
+        let wanted = request.block_size;
+        // the probe writes a file
+        let found = self.core.files().probe_block_size(link);
+        let found = found.map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StorageError::NoSpaceLeftOnDomain(request.domain)
+            }
+            _ => StorageError::StorageDomainTargetUnsupported(format!(
                 "no block size for direct I/O on {}: {e}",
                 link.display()
-            ))
+            )),
         })?;
         match (wanted, found) {
             (0, 512 | 4096) => Ok(found),
