@@ -52,9 +52,17 @@ pub(crate) fn task(error: &TaskError) -> VdsmError {
         TaskError::Refused { why } => Code::AddTaskError.args([why.as_str()]),
         TaskError::ShuttingDown => Code::ShuttingDownError.into(),
         TaskError::Persist(source) | TaskError::Open(source) => {
-            Code::TaskPersistError.args([source.to_string()])
+            Code::TaskPersistError.args([with_reasons(source)])
         }
     }
+}
+
+/// An error and what it came from, in one line.
+fn with_reasons(error: &dyn std::error::Error) -> String {
+    let reasons = std::iter::successors(error.source(), |error| error.source());
+    reasons.fold(error.to_string(), |text, reason| {
+        format!("{text}: {reason}")
+    })
 }
 
 fn unexpected(why: String) -> VdsmError {
