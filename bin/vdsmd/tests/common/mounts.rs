@@ -81,6 +81,13 @@ impl Tmpfs {
         mount_remount(self.path(), flags, c"").unwrap();
     }
 
+    /// How many files and folders there may be, the root among them.
+    pub fn limit_files(&self, count: usize) {
+        let options = CString::new(format!("nr_inodes={count}")).unwrap();
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        mount_remount(self.path(), flags, options.as_c_str()).unwrap();
+    }
+
     /// Takes all that is left but `spare` bytes. The file is to be removed by the caller.
     pub fn fill(&self, spare: u64) -> PathBuf {
         let ballast = self.path().join("ballast");

@@ -2,9 +2,12 @@
 //! started and ended by `vdsm-tool dev`. The folder is short, since sockets lie beneath it.
 
 use std::{
+    ffi::OsString,
     fs,
+    net::TcpStream,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output},
 };
 
 use serde_json::{Value, json};
@@ -17,6 +20,58 @@ pub struct Session {
     dir: TempDir,
     /// What `dev up` told of it.
     pub told: Value,
+    /// vdsmd, if the test has started it anew.
+    vdsmd: Option<Child>,
+}
+
+/// How a vdsmd was started.
+struct Started {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    owner: (u32, u32),
+}
+
+impl Started {
+    /// As the kernel knows it.
+    fn of(pid: i32) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let words = |file: &str| {
+            let bytes = fs::read(proc.join(file)).unwrap();
+            let words = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+            words
+                .map(OsString::from_vec)
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+        };
+        let pair = |word: OsString| {
+            let mut parts = word.as_bytes().splitn(2, |byte| *byte == b'=');
+            let mut part = || OsString::from_vec(parts.next().unwrap_or_default().to_vec());
+            (part(), part())
+        };
+        let owner = fs::metadata(&proc).unwrap();
+        Self {
+            program: fs::read_link(proc.join("exe")).unwrap(),
+            arguments: words("cmdline").split_off(1),
+            environment: words("environ").into_iter().map(pair).collect(),
+            owner: (owner.uid(), owner.gid()),
+        }
+    }
+
+    fn again(&self) -> Child {
+        use std::os::unix::process::CommandExt as _;
+        #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().cloned());
+        if rustix::process::geteuid().is_root() {
+            command.uid(self.owner.0).gid(self.owner.1);
+        }
+        command.spawn().unwrap()
+    }
 }
 
 impl Session {
@@ -33,13 +88,13 @@ impl Session {
         let mut session = Self {
             dir,
             told: Value::Null,
+            vdsmd: None,
         };
         session.up();
         Some(session)
     }
 
-    /// `dev up`; also after [`Session::kill`], when libvirt and guests still run.
-    pub fn up(&mut self) {
+    fn up(&mut self) {
         let vdsmd = env!("CARGO_BIN_EXE_vdsmd");
         let up = self.tool(&[
             "up",
@@ -61,16 +116,37 @@ impl Session {
         self.told = serde_json::from_slice(&up.stdout).unwrap();
     }
 
-    /// SIGKILL for vdsmd alone, as a crash: libvirt and guests go on.
-    pub fn kill(&self) {
-        let pid = self.told["pid"]
-            .as_i64()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    /// SIGKILL for vdsmd alone, as a crash, and a new start over the same libvirt and guests. (`dev up` would end
+    /// what is left of a dead agent first.)
+    pub fn crash_and_restart(&mut self) {
+        let started = Started::of(self.pid());
+        self.kill();
+        self.vdsmd = Some(started.again());
+        wait_for("vdsmd to serve", || {
+            let port = u16::try_from(self.told["port"].as_u64().unwrap()).unwrap();
+            TcpStream::connect(("127.0.0.1", port)).ok()?;
+            self.call("Host.ping2", json!({})).ok()
+        });
+    }
+
+    fn pid(&self) -> i32 {
+        let told = || self.told["pid"].as_i64().unwrap();
+        let pid = self
+            .vdsmd
+            .as_ref()
+            .map_or_else(told, |child| i64::from(child.id()));
+        i32::try_from(pid).unwrap()
+    }
+
+    fn kill(&mut self) {
+        let pid = self.pid();
+        let process = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        if let Some(mut child) = self.vdsmd.take() {
+            child.wait().unwrap();
+        }
         wait_for("vdsmd to be gone", || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
             stat.map_or(true, |it| it.contains(") Z ")).then_some(())
         });
     }
@@ -123,6 +199,9 @@ impl Serving for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if self.vdsmd.is_some() {
+            self.kill();
+        }
         let down = self.tool(&["down"]);
         let told = String::from_utf8_lossy(&down.stderr);
         assert!(
