@@ -3,10 +3,12 @@
 mod clock;
 mod events;
 mod journal;
+mod ownership;
 pub(crate) mod png;
 mod volumes;
 
 pub(crate) use clock::Clocks;
 pub(crate) use events::VmStatusEvents;
 pub(crate) use journal::{StorageUndo, TaskJournal, failure};
+pub(crate) use ownership::HelperOwnership;
 pub(crate) use volumes::StorageVolumes;

@@ -26,7 +26,7 @@ use libvirt::{Libvirt, LibvirtConfig};
 use rpc::Publisher;
 use storage::{Settings, StorageManager};
 use storage_io::{FilesConfig, LocalFiles, LocalLock, QemuImgTool, SanlockConfig, SanlockLock};
-use storage_model::ports::ClusterLock;
+use storage_model::ports::{ClusterLock, Ownership};
 use tasks::TaskManager;
 use vm::{VmConfig, VmManager};
 use vm_model::preprocess::{Accelerator, HostOptions, SourceLabels};
@@ -34,7 +34,7 @@ use vm_model::preprocess::{Accelerator, HostOptions, SourceLabels};
 use crate::{
     agent::Agent,
     host::HostView,
-    ports::{Clocks, StorageUndo, StorageVolumes, VmStatusEvents},
+    ports::{Clocks, HelperOwnership, StorageUndo, StorageVolumes, VmStatusEvents},
     service::Front,
     storage_events,
 };
@@ -137,6 +137,7 @@ impl Builder {
             qemu: Arc::new(QemuImgTool::new(irs.process_pool_timeout)),
             lock: self.cluster_lock()?,
             clock: Arc::new(Clocks),
+            ownership: self.ownership(),
         };
         let settings = Settings {
             repository: irs.repository.clone(),
@@ -151,6 +152,13 @@ impl Builder {
             tracing::warn!(?recovery, "storage was left unfinished");
         }
         Ok(storage)
+    }
+
+    fn ownership(&self) -> Option<Arc<dyn Ownership>> {
+        let options = &self.config.supervdsm;
+        options
+            .enable
+            .then(|| Arc::new(HelperOwnership::new(options)) as Arc<dyn Ownership>)
     }
 
     fn cluster_lock(&self) -> Result<Arc<dyn ClusterLock>> {

@@ -11,7 +11,7 @@ use std::{
 
 use storage_model::{
     layout,
-    ports::{ClusterLock, Files, QemuImg, WallClock},
+    ports::{ClusterLock, Files, Ownership, QemuImg, WallClock},
 };
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub struct Ports {
     pub lock: Arc<dyn ClusterLock>,
     /// Time stamps.
     pub clock: Arc<dyn WallClock>,
+    /// Who gives folders to the agent; `None` if nobody shall.
+    pub ownership: Option<Arc<dyn Ownership>>,
 }
 
 /// What `vdsm.conf` decides.

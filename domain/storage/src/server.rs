@@ -1,5 +1,8 @@
 //! Connecting folders: a link `<repository>/mnt/_<escaped path>` to each.
 //!
+//! A folder that the agent may not use is refused (469, as VDSM) unless the root helper makes it the agent's;
+//! VDSM leaves that to the administrator (`chown vdsm:kvm`).
+//!
 //! Facts: `storageServer.py` (`LocalDirectoryConnection`), `hsm.py` (`connectStorageServer`).
 
 use std::{io, path::Path};
@@ -65,8 +68,7 @@ impl StorageManager {
                 reason: Some("not a directory".to_owned()),
             });
         }
-        files
-            .check_access(target)
+        self.check_usable(target)
             .map_err(|e| folder_error(target, &e))?;
         let lock = self.lock([Lock::named(&path)])?;
         if files.read_link(&link).is_ok_and(|found| found == target) {
@@ -82,6 +84,26 @@ impl StorageManager {
         self.recover_pools(&mut found);
         found.log();
         Ok(())
+    }
+
+    /// May the agent use the folder? Where it may not, the root helper, if there is one, is asked once to make
+    /// it the agent's. Its answer is only logged: what counts is whether the folder can be used then.
+    fn check_usable(&self, folder: &Path) -> io::Result<()> {
+        let files = self.core.files();
+        let refused = match files.check_access(folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
+            other => return other,
+        };
+        let Some(ownership) = &self.core.ports.ownership else {
+            return Err(refused);
+        };
+        match ownership.take(folder) {
+            Ok(()) => tracing::info!(folder = %folder.display(), "made the agent's own"),
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "cannot be made the agent's own");
+            }
+        }
+        files.check_access(folder)
     }
 
     fn disconnect_folder(&self, path: &str) -> Result<()> {

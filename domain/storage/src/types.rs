@@ -320,7 +320,26 @@ impl VolumeStatus {
     }
 }
 
-/// `Volume.getInfo`.
+/// Answer of `Volume.getInfo`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeReport {
+    /// What is known of the volume.
+    Readable(VolumeInfo),
+    /// It is there, but its metadata cannot be read or understood: status `INVALID`, nothing else is told.
+    Broken(StorageError),
+}
+
+impl VolumeReport {
+    /// What is known, if its metadata can be read.
+    pub fn readable(self) -> Option<VolumeInfo> {
+        match self {
+            Self::Readable(info) => Some(info),
+            Self::Broken(_) => None,
+        }
+    }
+}
+
+/// What `Volume.getInfo` tells of a volume with readable metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeInfo {
     /// Its ids; image and domain as its metadata tells them.

@@ -17,7 +17,8 @@ use storage_model::{
 use uuid::Uuid;
 
 use crate::{
-    Result, StorageError, StorageManager, VolumeId, VolumeInfo, VolumeSize, VolumeStatus,
+    Result, StorageError, StorageManager, VolumeId, VolumeInfo, VolumeReport, VolumeSize,
+    VolumeStatus,
     domain::{Domain, reading},
     error::{bad_metadata, invalid, is_missing},
     fs,
@@ -218,11 +219,19 @@ pub(crate) fn round_up(size: u64) -> Option<u64> {
 }
 
 impl StorageManager {
-    /// `Volume.getInfo`. Metadata that is broken is an error here (`InvalidMetadata`, `MetadataCleared`,
-    /// `VolumeMetadataReadError`, ...); VDSM answers it with status `INVALID` and sizes of 0.
-    pub fn volume_info(&self, id: VolumeId) -> Result<VolumeInfo> {
+    /// `Volume.getInfo`. Broken metadata is no error, as with VDSM; a volume that is not there is one.
+    pub fn volume_info(&self, id: VolumeId) -> Result<VolumeReport> {
         let volume = self.core.volume(id)?;
-        let md = self.core.volume_metadata(&volume)?;
+        match self.core.volume_metadata(&volume) {
+            Ok(md) => self.describe(&volume, md).map(VolumeReport::Readable),
+            Err(error) => {
+                tracing::warn!(volume = %id.volume, %error, "metadata of a volume is broken");
+                Ok(VolumeReport::Broken(error))
+            }
+        }
+    }
+
+    fn describe(&self, volume: &Volume, md: VolumeMetadata) -> Result<VolumeInfo> {
         let status = match md.legality {
             Legality::Illegal => VolumeStatus::Illegal,
             Legality::Legal | Legality::Fake => VolumeStatus::Ok,
@@ -231,7 +240,7 @@ impl StorageManager {
             id: VolumeId {
                 domain: md.domain,
                 image: md.image,
-                volume: id.volume,
+                volume: volume.id.volume,
             },
             allocation: md.allocation,
             format: md.format,
@@ -244,7 +253,7 @@ impl StorageManager {
             legality: md.legality,
             generation: md.generation,
             sequence: md.sequence,
-            size: self.core.size_of(&volume)?,
+            size: self.core.size_of(volume)?,
             status,
             lease: None,
         })

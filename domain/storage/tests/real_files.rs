@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use common::{DOMAIN, IMAGE, MIB, POOL, VOLUME, connect, id, uuid};
+use common::{DOMAIN, IMAGE, MIB, POOL, VOLUME, connect, id, readable, uuid};
 use sim::storage::{SimJournal, StorageWorld};
 use storage::{CreateVolume, Ports, Settings, StorageError, StorageManager};
 use storage_io::{FilesConfig, LocalFiles, LocalLock, QemuImgTool};
@@ -78,6 +78,7 @@ impl Machine {
             qemu: Arc::new(QemuImgTool::new(Duration::from_secs(20))),
             lock: Arc::new(LocalLock::new(self.dir.path().join("locks")).unwrap()),
             clock: Arc::new(Clock),
+            ownership: None,
         };
         let settings = Settings {
             repository,
@@ -225,7 +226,7 @@ fn volumes_are_files_that_qemu_reads() {
     }
     let resized = manager.update_volume_size(POOL, top, 128 * MIB).unwrap();
     assert_eq!(
-        (resized, manager.volume_info(top).unwrap().capacity),
+        (resized, readable(&manager, top).capacity),
         (128 * MIB, 128 * MIB)
     );
     manager.teardown_image(DOMAIN, IMAGE).unwrap();
@@ -241,10 +242,7 @@ fn volumes_are_files_that_qemu_reads() {
             &journal,
         )
         .unwrap();
-    assert_eq!(
-        manager.volume_info(id(IMAGE, VOLUME)).unwrap().role,
-        VolumeRole::Leaf
-    );
+    assert_eq!(readable(&manager, id(IMAGE, VOLUME)).role, VolumeRole::Leaf);
     let purge = manager
         .delete_image(POOL, DOMAIN, IMAGE, true, false)
         .unwrap();
@@ -277,7 +275,7 @@ fn preallocated_volumes_have_their_blocks() {
     manager
         .extend_volume_size(POOL, raw, 12 * MIB, &journal)
         .unwrap();
-    let info = manager.volume_info(raw).unwrap();
+    let info = readable(&manager, raw);
     assert_eq!((info.capacity, info.size.apparent), (12 * MIB, 12 * MIB));
     assert!(info.size.truesize >= 11 * MIB);
 }

@@ -19,7 +19,8 @@ use std::{
 };
 
 use storage_model::ports::{
-    ClusterLock, ClusterLockError, DomainLock, Journal, JournalError, UndoStep, WallClock,
+    ClusterLock, ClusterLockError, DomainLock, Journal, JournalError, Ownership, OwnershipError,
+    UndoStep, WallClock,
 };
 use uuid::Uuid;
 
@@ -57,10 +58,21 @@ pub(crate) struct State {
     pub(crate) read_only: bool,
     pub(crate) full: bool,
     pub(crate) block_size: Option<u32>,
+    /// Folders that are not the agent's.
+    pub(crate) foreign: BTreeSet<PathBuf>,
+    helper: Helper,
     faults: BTreeMap<u64, Fault>,
     hung: BTreeSet<PathBuf>,
     patience: Duration,
     locks: BTreeMap<Uuid, LockState>,
+}
+
+/// The root helper.
+#[derive(Default)]
+struct Helper {
+    allowed: Vec<PathBuf>,
+    asked: Vec<PathBuf>,
+    dies: bool,
 }
 
 #[derive(Default, Clone)]
@@ -132,6 +144,26 @@ impl StorageWorld {
     /// Nothing can be written any more, or again.
     pub fn set_read_only(&self, read_only: bool) {
         self.state().read_only = read_only;
+    }
+
+    /// A folder becomes someone else's.
+    pub fn set_foreign(&self, folder: impl Into<PathBuf>) {
+        self.state().foreign.insert(folder.into());
+    }
+
+    /// Beneath these the root helper gives folders to the agent.
+    pub fn allow_roots(&self, roots: &[&str]) {
+        self.state().helper.allowed = roots.iter().map(PathBuf::from).collect();
+    }
+
+    /// The root helper is killed after each act, before it answers.
+    pub fn helper_dies_after_the_act(&self) {
+        self.state().helper.dies = true;
+    }
+
+    /// What the root helper was asked for.
+    pub fn helper_asked(&self) -> Vec<PathBuf> {
+        self.state().helper.asked.clone()
     }
 
     /// There is no space any more, or again.
@@ -245,6 +277,23 @@ impl State {
 
 pub(crate) fn killed() -> io::Error {
     io::Error::other("the process was killed")
+}
+
+impl Ownership for StorageWorld {
+    fn take(&self, folder: &Path) -> Result<(), OwnershipError> {
+        let unknown = |error: io::Error| OwnershipError::Unknown(error.to_string());
+        let (mut state, go) = self.enter(folder).map_err(unknown)?;
+        state.helper.asked.push(folder.to_owned());
+        let beneath = |root: &PathBuf| folder.starts_with(root) && folder != root;
+        if !state.helper.allowed.iter().any(beneath) {
+            return Err(OwnershipError::Outside(folder.to_owned()));
+        }
+        state.foreign.remove(folder);
+        if go == Go::Halfway || state.helper.dies {
+            return Err(unknown(killed()));
+        }
+        Ok(())
+    }
 }
 
 impl WallClock for StorageWorld {

@@ -457,6 +457,9 @@ impl Files for StorageWorld {
     fn check_access(&self, path: &Path) -> io::Result<()> {
         self.step(path, |state| {
             state.tree.node(path, true)?;
+            if state.foreign.contains(path) {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             state.writable()
         })
     }

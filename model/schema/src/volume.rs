@@ -1,8 +1,12 @@
 //! Namespace `Volume`: single volumes of an image.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::values::{Done, Str};
+use crate::{
+    desc::{Type, Wire},
+    values::{Done, Str},
+};
 
 wire_enum! {
     /// Format of a volume. Engine sends the numbers, answers carry the names.
@@ -139,6 +143,18 @@ wire! {
         lease: Option<VolumeLease>,
     }
 
+    /// A volume whose metadata does not make sense: nothing is told but that.
+    pub struct BrokenVolume {
+        /// Always `0`.
+        apparentsize: Str<u64>,
+        /// Always `0`.
+        truesize: Str<u64>,
+        /// `INVALID`.
+        status: VolumeStatus,
+        /// Always empty.
+        children: Vec<Uuid>,
+    }
+
     /// Sizes of a volume.
     pub struct VolumeSize {
         /// Bytes of its file.
@@ -182,6 +198,24 @@ wire! {
         /// Dirty bitmaps (qcow2).
         bitmaps: Option<Vec<Bitmap>>,
     }
+}
+
+/// What is told of a volume (`volume.py`, `getInfo`). Upstream's document knows nothing of the short answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on its way to the wire"
+)]
+pub enum VolumeReport {
+    /// What its metadata and its file tell.
+    Readable(VolumeInfo),
+    /// Its metadata does not make sense.
+    Broken(BrokenVolume),
+}
+
+impl Wire for VolumeReport {
+    const TYPE: &'static Type = &Type::Union(&[VolumeInfo::TYPE, BrokenVolume::TYPE]);
 }
 
 namespace! {
@@ -252,7 +286,7 @@ namespace! {
         domain_id "storagedomainID": Uuid,
         /// The image.
         image_id "imageID": Uuid,
-    }) -> VolumeInfo;
+    }) -> VolumeReport;
 
     /// Sizes of a volume.
     Storage fn volume_get_size "getSize" (GetSize {

@@ -212,7 +212,7 @@ echoes! {
     VolumeApi volume {
         volume_create(Create) -> uuid::Uuid;
         volume_delete(Delete) -> uuid::Uuid;
-        volume_get_info(GetInfo) -> volume::VolumeInfo;
+        volume_get_info(GetInfo) -> volume::VolumeReport;
         volume_get_size(GetSize) -> volume::VolumeSize;
         volume_extend_size(ExtendSize) -> uuid::Uuid;
         volume_set_legality(SetLegality) -> Done;

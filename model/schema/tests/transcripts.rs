@@ -74,7 +74,7 @@ fn typed_answers_are_written_as_upstream_writes_them() {
                 }
                 round_trip::<Vec<schema::vm::VmStats>>(&told)
             }
-            "Volume.getInfo" => round_trip::<schema::volume::VolumeInfo>(&told),
+            "Volume.getInfo" => round_trip::<schema::volume::VolumeReport>(&told),
             "StoragePool.getInfo" => round_trip::<schema::pool::PoolFullInfo>(&told),
             "StorageDomain.getInfo" => round_trip::<schema::domain::DomainInfo>(&told),
             "StorageDomain.dump" => round_trip::<schema::domain::DomainDump>(&told),

@@ -263,6 +263,27 @@ pub trait WallClock: Send + Sync {
     fn now(&self) -> u64;
 }
 
+/// Gives folders to the agent, which only root may: the root helper.
+pub trait Ownership: Send + Sync {
+    /// Makes a folder the agent's own (user and group as configured, mode 0755). Idempotent. An error of
+    /// [`OwnershipError::Unknown`] may have come after the act.
+    fn take(&self, folder: &Path) -> Result<(), OwnershipError>;
+}
+
+/// Why a folder is not the agent's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OwnershipError {
+    /// It is beneath none of the folders that may be given; nobody was asked.
+    #[error("{} is not beneath an allowed root", .0.display())]
+    Outside(PathBuf),
+    /// Whoever may do it refused; nothing was done.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Nobody was there, or nobody answered in time; it may have been done.
+    #[error("not known to be done: {0}")]
+    Unknown(String),
+}
+
 /// How a long operation tells of itself and hears that it shall stop. Implemented over the task framework.
 pub trait Journal: Send + Sync {
     /// Persists how to undo what comes next, **before** it is done. Undone last first.

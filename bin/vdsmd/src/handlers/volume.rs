@@ -1,11 +1,11 @@
 //! `Volume.*`.
 
 use schema::{
-    CallContext, Code, Done, Str, VdsmError, VolumeApi,
+    CallContext, Done, Str, VolumeApi,
     volume::{
-        Create, Delete, DiskType, ExtendSize, GetInfo, GetQemuImageInfo, GetSize, Measure,
-        MeasureVolume, QemuImageInfo, SetDescription, SetLegality, VolumeInfo, VolumeLease,
-        VolumeSize,
+        BrokenVolume, Create, Delete, DiskType, ExtendSize, GetInfo, GetQemuImageInfo, GetSize,
+        Measure, MeasureVolume, QemuImageInfo, SetDescription, SetLegality, VolumeInfo,
+        VolumeLease, VolumeReport, VolumeSize, VolumeStatus,
     },
 };
 use serde::{Deserialize as _, de::value::StrDeserializer};
@@ -60,9 +60,11 @@ impl VolumeApi for Agent {
         })
     }
 
-    fn volume_get_info(&self, _: &CallContext, p: GetInfo) -> Answer<VolumeInfo> {
+    fn volume_get_info(&self, _: &CallContext, p: GetInfo) -> Answer<VolumeReport> {
         let id = id(p.domain_id, p.image_id, p.volume_id);
-        info(self.storage.volume_info(id).map_err(errors::storage)?)
+        let report = self.storage.volume_info(id).map_err(errors::storage)?;
+        let told = report.readable().and_then(info);
+        Ok(told.map_or_else(broken, VolumeReport::Readable))
     }
 
     fn volume_get_size(&self, _: &CallContext, p: GetSize) -> Answer<VolumeSize> {
@@ -146,19 +148,17 @@ pub(super) fn disk_type(word: &str) -> Option<DiskType> {
     DiskType::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).ok()
 }
 
-fn info(info: storage::VolumeInfo) -> Answer<VolumeInfo> {
-    let unreadable = |what: &str| -> VdsmError {
-        Code::VolumeMetadataReadError.args([format!("{}: {what} is not known", info.id.volume)])
-    };
-    Ok(VolumeInfo {
+/// `None` if a word of its metadata is none of the wire's.
+fn info(info: storage::VolumeInfo) -> Option<VolumeInfo> {
+    Some(VolumeInfo {
         uuid: info.id.volume,
-        allocation: words::allocation(info.allocation).ok_or_else(|| unreadable("TYPE"))?,
-        format: words::format(info.format).ok_or_else(|| unreadable("FORMAT"))?,
-        disktype: disk_type(&info.disk_type).ok_or_else(|| unreadable("DISKTYPE"))?,
+        allocation: words::allocation(info.allocation)?,
+        format: words::format(info.format)?,
+        disktype: disk_type(&info.disk_type)?,
         role: words::volume_role(info.role),
         capacity: Str(info.capacity),
         parent: info.parent,
-        description: info.description.clone(),
+        description: info.description,
         pool: String::new(),
         domain: info.id.domain,
         image: info.id.image,
@@ -177,5 +177,15 @@ fn info(info: storage::VolumeInfo) -> Answer<VolumeInfo> {
             owners: None,
             version: None,
         }),
+    })
+}
+
+/// Upstream's answer where the metadata does not make sense: these keys and no others.
+fn broken() -> VolumeReport {
+    VolumeReport::Broken(BrokenVolume {
+        apparentsize: Str(0),
+        truesize: Str(0),
+        status: VolumeStatus::Invalid,
+        children: Vec::new(),
     })
 }

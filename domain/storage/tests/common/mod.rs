@@ -20,11 +20,12 @@ use std::{
 use sim::storage::{SimJournal, StorageWorld};
 use storage::{
     ConnectPool, CreateDomain, CreatePool, CreateVolume, Ports, Result, ServerConnection, Settings,
-    StorageManager, VolumeId,
+    StorageManager, VolumeId, VolumeInfo,
 };
 use storage_model::{
     Allocation, DomainClass, DomainMetadata, DomainStatus, DomainType, LeaseParams, VolumeFormat,
-    VolumeMetadata, VolumeRole, ports::Files,
+    VolumeMetadata, VolumeRole,
+    ports::{Files, Ownership},
 };
 use uuid::Uuid;
 
@@ -59,11 +60,21 @@ pub(crate) fn manager(world: &StorageWorld) -> StorageManager {
 }
 
 pub(crate) fn manager_every(world: &StorageWorld, interval: Duration) -> StorageManager {
+    open(world, interval, false)
+}
+
+/// A manager that may ask the root helper.
+pub(crate) fn manager_with_helper(world: &StorageWorld) -> StorageManager {
+    open(world, Duration::from_hours(1), true)
+}
+
+fn open(world: &StorageWorld, interval: Duration, helper: bool) -> StorageManager {
     let ports = Ports {
         files: Arc::new(world.clone()),
         qemu: Arc::new(world.clone()),
         lock: Arc::new(world.clone()),
         clock: Arc::new(world.clone()),
+        ownership: helper.then(|| Arc::new(world.clone()) as Arc<dyn Ownership>),
     };
     let settings = Settings {
         repository: REPO.into(),
@@ -116,6 +127,11 @@ pub(crate) fn connect_request(domains: &[(Uuid, DomainStatus)]) -> ConnectPool {
         master_version: 1,
         domains: Some(domains.to_vec()),
     }
+}
+
+/// What is told of a volume whose metadata can be read.
+pub(crate) fn readable(manager: &StorageManager, volume: VolumeId) -> VolumeInfo {
+    manager.volume_info(volume).unwrap().readable().unwrap()
 }
 
 /// Waits until every monitor has made its first check.

@@ -70,6 +70,33 @@ fn each_connection_has_its_own_result() {
 }
 
 #[test]
+fn a_folder_of_someone_else_is_refused_or_made_ours() {
+    let denied = Err(StorageError::StorageServerAccessPermissionError(
+        FOLDER.into(),
+    ));
+    let world = world();
+    world.set_foreign(FOLDER);
+    world.allow_roots(&["/srv"]);
+    // nobody shall help
+    assert_eq!(connect(&manager(&world), FOLDER), denied);
+    assert!(world.helper_asked().is_empty());
+    let manager = manager_with_helper(&world);
+    // the helper refuses: elsewhere, or the root itself
+    for roots in [&["/elsewhere"][..], &[], &[FOLDER]] {
+        world.allow_roots(roots);
+        assert_eq!(connect(&manager, FOLDER), denied, "{roots:?}");
+    }
+    assert_eq!(world.helper_asked().len(), 3, "once each");
+    // it did it, though nobody heard of it
+    world.allow_roots(&["/srv"]);
+    world.helper_dies_after_the_act();
+    assert_eq!(connect(&manager, FOLDER), Ok(()));
+    // and what is ours is not asked for
+    assert_eq!(connect(&manager, FOLDER), Ok(()));
+    assert_eq!(world.helper_asked().len(), 4);
+}
+
+#[test]
 fn a_read_only_folder_is_refused() {
     let world = world();
     let manager = manager(&world);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sim::storage::SimJournal;
-use storage::{StorageError, StorageManager, VolumeStatus};
+use storage::{StorageError, StorageManager, VolumeReport, VolumeStatus};
 use storage_model::{Legality, VolumeFormat, ports::Files};
 use uuid::Uuid;
 
@@ -148,12 +148,12 @@ fn a_dump_tells_of_broken_volumes_too() {
     assert_eq!(dump.volumes[0].image, IMAGE.to_string());
     assert!(matches!(
         manager.volume_info(id(IMAGE, VOLUME)),
-        Err(StorageError::InvalidMetadata(_))
+        Ok(VolumeReport::Broken(StorageError::InvalidMetadata(_)))
     ));
     world.scribble(&path, b"NONE=\nEOF\n");
     assert_eq!(
         manager.volume_info(id(IMAGE, VOLUME)),
-        Err(StorageError::MetadataCleared)
+        Ok(VolumeReport::Broken(StorageError::MetadataCleared))
     );
     manager
         .delete_volumes(

@@ -21,7 +21,7 @@ fn a_raw_volume_is_what_was_asked_for() {
     };
     manager.check_create_volume(&request).unwrap();
     create(&world, &manager, &request);
-    let info = manager.volume_info(id(IMAGE, VOLUME)).unwrap();
+    let info = readable(&manager, id(IMAGE, VOLUME));
     assert_eq!(
         (info.capacity, info.size.apparent, info.size.truesize),
         (64 * MIB, 64 * MIB, 4096)
@@ -198,7 +198,7 @@ fn snapshots_stand_on_each_other() {
         volume_metadata(&world, IMAGE, VOLUME).role,
         VolumeRole::Internal
     );
-    let info = manager.volume_info(id(IMAGE, CHILD)).unwrap();
+    let info = readable(&manager, id(IMAGE, CHILD));
     assert_eq!((info.parent, info.role), (VOLUME, VolumeRole::Leaf));
     let qemu = manager.qemu_image_info(id(IMAGE, CHILD)).unwrap();
     assert_eq!(qemu.backing_file, Some(VOLUME.to_string()));
@@ -215,7 +215,7 @@ fn snapshots_stand_on_each_other() {
         .set_volume_legality(POOL, id(IMAGE, CHILD), Legality::Illegal)
         .unwrap();
     assert_eq!(
-        manager.volume_info(id(IMAGE, CHILD)).unwrap().status,
+        readable(&manager, id(IMAGE, CHILD)).status,
         VolumeStatus::Illegal
     );
     let request = on_top(IMAGE, uuid(0x24), IMAGE, CHILD);
@@ -319,7 +319,7 @@ fn sizes_grow() {
     let journal = SimJournal::new(&world);
     let extend = |size| manager.extend_volume_size(POOL, id(IMAGE, VOLUME), size, &journal);
     extend(100 * MIB + 1).unwrap();
-    let info = manager.volume_info(id(IMAGE, VOLUME)).unwrap();
+    let info = readable(&manager, id(IMAGE, VOLUME));
     assert_eq!(
         (info.capacity, info.size.apparent),
         (100 * MIB + 4096, 100 * MIB + 4096)
@@ -335,10 +335,7 @@ fn sizes_grow() {
     );
     let update = |volume, size| manager.update_volume_size(POOL, id(IMAGE, volume), size);
     assert_eq!(update(CHILD, 256 * MIB), Ok(256 * MIB));
-    assert_eq!(
-        manager.volume_info(id(IMAGE, CHILD)).unwrap().capacity,
-        256 * MIB
-    );
+    assert_eq!(readable(&manager, id(IMAGE, CHILD)).capacity, 256 * MIB);
     assert!(matches!(
         update(CHILD, MIB),
         Err(StorageError::VolumeResizeValueError(_))
