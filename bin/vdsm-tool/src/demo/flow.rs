@@ -150,17 +150,26 @@ impl<'a> Demo<'a> {
     fn host(&mut self) -> Result<()> {
         self.caller
             .call("Host.ping2", &json!({}), Value::to_string)?;
-        self.caller
+        let caps = self
+            .caller
             .call("Host.getCapabilities", &json!({}), |caps| {
                 let text = |key: &str| caps.get(key).map(plain).unwrap_or_default();
                 format!(
-                    "{} CPU(s) {}, {} MiB, kvmEnabled {}",
+                    "{} CPU(s) {}, {} MiB",
                     text("cpuThreads"),
                     text("cpuModel"),
-                    text("memSize"),
-                    text("kvmEnabled")
+                    text("memSize")
                 )
             })?;
+        let kvm = caps
+            .get("kvmEnabled")
+            .map(plain)
+            .is_some_and(|enabled| enabled == "true");
+        view::said(if kvm {
+            "guests run under KVM"
+        } else {
+            "guests run by software emulation: KVM is not here, not wanted, or does not truly work"
+        });
         Ok(())
     }
 
