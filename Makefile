@@ -15,7 +15,8 @@ check: ## format, lints, documentation, layers, and all tests that this machine 
 
 bench: ## figures of speed and memory: printed, never judged
 	@scripts/deps.sh
-	cargo bench --workspace --benches
+	cargo build --release --locked --bins
+	cargo bench --workspace --locked --bench '*'
 
 deps: ## installs what is missing (as root, or by sudo)
 	@scripts/deps.sh
