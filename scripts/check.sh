@@ -108,8 +108,8 @@ RUSTDOCFLAGS="-D warnings" part docs cargo doc --workspace --no-deps --document-
 part layers cargo run -q -p xtask --locked -- check
 if have shellcheck; then
     # shellcheck disable=SC2046 # names without blanks
-    part shell shellcheck $(shell_scripts)
-    part guest shellcheck --shell=dash demo/guest/{initramfs-init,setup,writer,goodbye,powerbutton}
+    part shell shellcheck --severity=warning $(shell_scripts)
+    part guest shellcheck --severity=warning --shell=dash demo/guest/{initramfs-init,setup,writer,goodbye,powerbutton}
 else
     skip shell "shellcheck is not installed"
 fi
