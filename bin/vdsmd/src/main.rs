@@ -147,6 +147,8 @@ fn server_config(config: &Config) -> Result<ServerConfig> {
         outgoing_bytes: config.rpc.max_outgoing_bytes,
         first_frame: config.rpc.handshake_timeout,
         connections: config.rpc.max_connections,
+        // One address never takes all of them.
+        connections_per_peer: config.rpc.max_connections / 4 * 3,
         idle: Some(config.rpc.idle_timeout).filter(|time| !time.is_zero()),
         ..Limits::default()
     };

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use document::ini_text;
 pub use error::{ConfigError, ConfigErrors, Warning, WarningKind};
-pub use options::{Addresses, Config, Irs, Jobs, Rpc, Sampling, Sanlock, Supervdsm, Vars};
+pub use options::{Addresses, Config, Irs, Rpc, Sampling, Sanlock, Supervdsm, Vars};
 pub use value::{Accelerator, LockMode, LogLevel, LogTarget, OwnerNames, Qcow2Compat};
 
 /// Where the agent looks for its own configuration.

@@ -166,8 +166,6 @@ options! {
 
     /// Storage.
     [irs] Irs {
-        /// Serve storage at all.
-        irs_enable: bool = "true", boolean();
         /// Folder of links to pools, domains and images.
         repository: PathBuf = "/rhev/data-center", path();
         /// Threads that run storage tasks.
@@ -180,8 +178,6 @@ options! {
         sd_health_check_delay: Duration = "10", seconds(1..=3_600);
         /// Seconds that one access to files of a storage domain may take.
         process_pool_timeout: Duration = "60", seconds(1..=3_600);
-        /// Seconds between reports of progress of long copies.
-        progress_interval: Duration = "30", seconds(1..=3_600);
         /// Level of new qcow2 volumes in domains older than format V4; later ones always use 1.1.
         qcow2_compat: Qcow2Compat = "0.10", kind::qcow2_compat();
     }
@@ -193,12 +189,6 @@ options! {
         mode: LockMode = "sanlock", lock_mode();
         /// Seconds of sanlock's I/O timeout, on which all its timeouts are built. Not for mode local.
         io_timeout: u32 = "10", int(1..=300);
-    }
-
-    /// Jobs that Host.getJobs tells of.
-    [jobs] Jobs {
-        /// Seconds after which a finished job is forgotten; negative is never.
-        autodelete_delay: Option<Duration> = "3600", kind::seconds_or_never();
     }
 
     /// Sampling of the host.

@@ -37,7 +37,6 @@ fn defaults_are_upstreams() {
         config.addresses.request_queues,
         ["jms.topic.vdsm_requests", "jms.topic.vdsm_irs_requests"]
     );
-    assert_eq!(config.jobs.autodelete_delay, Some(Duration::from_hours(1)));
 }
 
 #[test]

@@ -58,14 +58,6 @@ pub(crate) fn seconds(range: RangeInclusive<u64>) -> Kind<Duration> {
     })
 }
 
-/// Seconds; below zero means never (`None`).
-pub(crate) fn seconds_or_never() -> Kind<Option<Duration>> {
-    Kind::new("whole seconds, or a negative number for never", |text| {
-        let number: i64 = text.parse().ok()?;
-        Some(u64::try_from(number).ok().map(Duration::from_secs))
-    })
-}
-
 /// An absolute path.
 pub(crate) fn path() -> Kind<PathBuf> {
     Kind::new("an absolute path", absolute)

@@ -82,6 +82,8 @@ sealed! {
         xml: Option<DomainXml>,
         /// Start with CPUs stopped.
         launch_paused "launchPaused": Option<Str<bool>>,
+        /// Where the memory of a suspended VM is kept.
+        memory_dump_volume "memoryDumpVolume": Option<serde_json::Map<String, serde_json::Value>>,
         /// State of the TPM.
         tpm_data "_X_tpmdata": Option<Secret>,
         /// Variables of the firmware.

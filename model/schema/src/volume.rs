@@ -105,8 +105,8 @@ wire! {
         allocation "type": AllocationType,
         /// Its format.
         format: VolumeFormat,
-        /// What it holds.
-        disktype: DiskType,
+        /// What it holds, as its metadata has it: a word of `DiskType`, or `2` for the data of old volumes.
+        disktype: String,
         /// Its role in the chain.
         role "voltype": VolumeRole,
         /// Bytes that the guest sees.

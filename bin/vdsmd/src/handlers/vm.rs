@@ -5,7 +5,7 @@ use schema::{
     CallContext, Done, Str, VdsmError, VmApi,
     vm::{
         Cont, Create, Destroy, GetInfo, GetStats, Pause, Reset, Screenshot, Shutdown,
-        TakeScreenshot, VmListAnswer, VmStats, VmSummary,
+        TakeScreenshot, VmListAnswer, VmParams, VmStats, VmSummary,
     },
 };
 use vm::{CreateRequest, ShutdownRequest, VmError};
@@ -15,6 +15,7 @@ use crate::{agent::Agent, errors};
 
 impl VmApi for Agent {
     fn vm_create(&self, _: &CallContext, p: Create) -> Answer<VmSummary> {
+        refuse_what_is_not_built(&p.params)?;
         let xml = p
             .params
             .xml
@@ -88,6 +89,21 @@ impl VmApi for Agent {
             encoding: "base64".to_owned(),
             mime_type,
         })
+    }
+}
+
+/// What would be lost in silence is refused: a suspended guest would boot anew, a TPM come up empty.
+fn refuse_what_is_not_built(params: &VmParams) -> Answer<()> {
+    let given = [
+        ("memoryDumpVolume", params.memory_dump_volume.is_some()),
+        ("_X_tpmdata", params.tpm_data.is_some()),
+        ("_X_nvramdata", params.nvram_data.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(errors::vm(VmError::NotBuilt(format!(
+            "{name} of VM.create"
+        )))),
+        None => Ok(()),
     }
 }
 
