@@ -86,8 +86,8 @@ pub(crate) fn release(shared: &Shared, vm: &Vm, _turn: &Taken<'_>) {
     worker::save(shared, vm);
 }
 
-/// Stops the domain: gracefully so many times, then by force where that is safe (QEMU that does not
-/// end by SIGTERM may still be writing).
+/// Stops the domain: gracefully so many times, then by force where QEMU had its time to end by SIGTERM
+/// (it may still be writing).
 fn stop_domain(shared: &Shared, vm: &Vm, graceful: u32) -> Result<(), VmError> {
     let may_be_active = {
         let core = vm.core();
@@ -134,9 +134,14 @@ fn is_gone(error: &HypervisorError) -> bool {
     )
 }
 
-/// `VIR_ERR_OPERATION_FAILED` and `VIR_ERR_SYSTEM_ERROR`, as upstream.
+/// Has SIGTERM been tried for as long as libvirt does? `VIR_ERR_OPERATION_FAILED` and
+/// `VIR_ERR_SYSTEM_ERROR`, as upstream; also where no answer came in time: libvirt 9 sends SIGTERM
+/// first and then waits for whoever asks the same QEMU (statistics), which hangs as long as QEMU does.
 fn is_safe_to_force(error: &HypervisorError) -> bool {
-    matches!(error, HypervisorError::Other { code: 9 | 38, .. })
+    matches!(
+        error,
+        HypervisorError::Other { code: 9 | 38, .. } | HypervisorError::TimedOut { .. }
+    )
 }
 
 /// Without this the VM would come back with the next agent: it is no success if it fails.

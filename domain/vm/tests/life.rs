@@ -789,6 +789,21 @@ fn a_failing_destroy_leaves_the_vm_as_it_was() {
 }
 
 #[test]
+fn what_does_not_end_gracefully_in_time_is_ended_by_force() {
+    let world = World::with_volumes();
+    let agent = world.agent();
+    let id = agent.up(1);
+    let hang = Fault::Hang(Duration::from_millis(50));
+    agent.process.fault_on("destroy", hang);
+    agent.manager.destroy(id, 1).unwrap();
+    let names = agent.process.names();
+    let asked = names.iter().filter(|name| **name == "destroy").count();
+    assert_eq!(asked, 2);
+    assert_eq!(world.hypervisor.domains(), []);
+    assert_eq!(world.volumes.prepared(), 0);
+}
+
+#[test]
 fn a_shared_volume_is_taken_back_by_the_last() {
     let world = World::with_volumes();
     let agent = world.agent();

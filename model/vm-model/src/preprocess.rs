@@ -90,7 +90,9 @@ pub fn prepare(domain: &mut DomainXml, host: &HostOptions) -> ModelResult<Vec<Dr
         domain.devices_mut().child_or_add("emulator").set_text(path);
     }
     move_sockets(domain, "channel", host.channel_dir.as_deref())?;
+    // Engine sends the console and its serial port with the same path.
     move_sockets(domain, "console", host.console_dir.as_deref())?;
+    move_sockets(domain, "serial", host.console_dir.as_deref())?;
     if let Some(address) = &host.display_address {
         listen_on(domain, address);
     }

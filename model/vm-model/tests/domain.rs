@@ -441,6 +441,15 @@ fn sockets_go_where_the_agent_may_write() {
         format!("/run/x/channels/{id}.org.qemu.guest_agent.0")
     );
     assert_eq!(path("console"), format!("/run/x/consoles/{id}.sock"));
+    let with_port = ENGINE.replace(
+        "</console>",
+        "</console><serial type=\"unix\"><source mode=\"bind\" path=\"/var/run/c/a.sock\"/></serial>",
+    );
+    let mut with_port = DomainXml::parse(&with_port).unwrap();
+    preprocess::prepare(&mut with_port, &moved).unwrap();
+    let port = with_port.device_elements("serial").next().unwrap();
+    let source = port.child("source").unwrap();
+    assert_eq!(source.attribute("path"), Some("/run/x/consoles/a.sock"));
     let deep = HostOptions {
         channel_dir: Some(PathBuf::from("/d".repeat(50))),
         ..host()

@@ -120,6 +120,7 @@ impl Session {
     pub fn crash_and_restart(&mut self) {
         let started = Started::of(self.pid());
         self.kill();
+        self.reap();
         self.vdsmd = Some(started.again());
         wait_for("vdsmd to serve", || {
             is_listened_to(self.port()).then_some(())?;
@@ -140,13 +141,17 @@ impl Session {
         i32::try_from(pid).unwrap()
     }
 
-    fn kill(&mut self) {
-        let pid = self.pid();
-        let process = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    fn reap(&mut self) {
         if let Some(mut child) = self.vdsmd.take() {
             child.wait().unwrap();
         }
+    }
+
+    /// SIGKILL for vdsmd alone, as a crash: libvirt and guests go on.
+    pub fn kill(&self) {
+        let pid = self.pid();
+        let process = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
         wait_for("vdsmd to be gone", || {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
             stat.map_or(true, |it| it.contains(") Z ")).then_some(())
@@ -203,6 +208,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.vdsmd.is_some() {
             self.kill();
+            self.reap();
         }
         let down = self.tool(&["down"]);
         let told = String::from_utf8_lossy(&down.stderr);
