@@ -98,7 +98,7 @@ impl Connection {
         tracing::debug!(peer = %self.address, connection = %self.id, "accepted");
         match self.greet(stream).await {
             Ok(reason @ (CloseReason::PeerClosed | CloseReason::Disconnected)) => {
-                tracing::info!(peer = %self.address, connection = %self.id, %reason, "closed");
+                tracing::debug!(peer = %self.address, connection = %self.id, %reason, "closed");
             }
             Ok(reason) => {
                 tracing::warn!(peer = %self.address, connection = %self.id, %reason, "closed");
