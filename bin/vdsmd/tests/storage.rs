@@ -351,6 +351,13 @@ fn damaged_metadata_is_told_and_not_the_end() {
             json!({"apparentsize": "0", "truesize": "0", "status": "INVALID", "children": []})
         );
     }
+    let old = String::from_utf8(good.clone()).unwrap();
+    fs::write(&meta, old.replace("DISKTYPE=DATA", "DISKTYPE=2")).unwrap();
+    let info = agent.ok("Volume.getInfo", storage.volume(&image, &volume));
+    assert_eq!(
+        (&info["disktype"], &info["status"]),
+        (&json!("2"), &json!("OK"))
+    );
     fs::write(&meta, &good).unwrap();
     agent.ok("Volume.getInfo", storage.volume(&image, &volume));
 

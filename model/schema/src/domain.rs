@@ -11,7 +11,7 @@ use crate::{
     desc::{Type, Wire},
     pool::DomainAlert,
     values::{Done, Str},
-    volume::{AllocationType, DiskType, Legality, VolumeFormat, VolumeRole, VolumeStatus},
+    volume::{AllocationType, Legality, VolumeFormat, VolumeRole, VolumeStatus},
 };
 
 wire_enum! {
@@ -188,8 +188,8 @@ wire! {
         allocation "type": Option<AllocationType>,
         /// Role in the chain.
         role "voltype": Option<VolumeRole>,
-        /// What it holds.
-        disktype: Option<DiskType>,
+        /// What it holds, as its metadata has it: a word of `DiskType`, or `2` for the data of old volumes.
+        disktype: Option<String>,
         /// Engine's description.
         description: Option<String>,
         /// Is it usable?

@@ -10,7 +10,7 @@ use schema::{
 use storage::{CreateDomain, DumpedVolume};
 use uuid::Uuid;
 
-use super::{Answer, volume::disk_type, words};
+use super::{Answer, words};
 use crate::{agent::Agent, errors};
 
 impl StorageDomainApi for Agent {
@@ -148,7 +148,7 @@ fn dumped(volume: &DumpedVolume) -> Option<VolumeDump> {
         format: metadata.format.and_then(words::format),
         allocation: metadata.allocation.and_then(words::allocation),
         role: metadata.role.map(words::volume_role),
-        disktype: metadata.disk_type.as_deref().and_then(disk_type),
+        disktype: metadata.disk_type.clone(),
         description: metadata.description.clone(),
         legality: metadata.legality.map(words::legality),
         ctime: metadata.ctime,

@@ -3,12 +3,11 @@
 use schema::{
     CallContext, Done, Str, VolumeApi,
     volume::{
-        BrokenVolume, Create, Delete, DiskType, ExtendSize, GetInfo, GetQemuImageInfo, GetSize,
-        Measure, MeasureVolume, QemuImageInfo, SetDescription, SetLegality, VolumeInfo,
-        VolumeLease, VolumeReport, VolumeSize, VolumeStatus,
+        BrokenVolume, Create, Delete, ExtendSize, GetInfo, GetQemuImageInfo, GetSize, Measure,
+        MeasureVolume, QemuImageInfo, SetDescription, SetLegality, VolumeInfo, VolumeLease,
+        VolumeReport, VolumeSize, VolumeStatus,
     },
 };
-use serde::{Deserialize as _, de::value::StrDeserializer};
 use storage::{CreateVolume, VolumeId};
 use uuid::Uuid;
 
@@ -143,18 +142,13 @@ fn id(domain: Uuid, image: Uuid, volume: Uuid) -> VolumeId {
     }
 }
 
-/// The wire's word for a `DISKTYPE`.
-pub(super) fn disk_type(word: &str) -> Option<DiskType> {
-    DiskType::deserialize(StrDeserializer::<serde::de::value::Error>::new(word)).ok()
-}
-
 /// `None` if a word of its metadata is none of the wire's.
 fn info(info: storage::VolumeInfo) -> Option<VolumeInfo> {
     Some(VolumeInfo {
         uuid: info.id.volume,
         allocation: words::allocation(info.allocation)?,
         format: words::format(info.format)?,
-        disktype: disk_type(&info.disk_type)?,
+        disktype: info.disk_type,
         role: words::volume_role(info.role),
         capacity: Str(info.capacity),
         parent: info.parent,
