@@ -196,10 +196,10 @@ fn session_disks_crashes_and_bad_input() {
         json!({"volumeID": volume, "storagepoolID": storage.pool,
                "storagedomainID": storage.domain, "imageID": image}),
     );
+    let apparent = json!((64 * MIB).to_string());
     wait_for("the sizes that storage tells", || {
         let disk = session.ok("VM.getStats", json!({"vmID": vm}))[0]["disks"]["vda"].clone();
-        (disk["apparentsize"] == (64 * MIB).to_string() && disk["truesize"] == size["truesize"])
-            .then_some(())
+        (disk["apparentsize"] == apparent && disk["truesize"] == size["truesize"]).then_some(())
     });
 
     session.crash_and_restart();

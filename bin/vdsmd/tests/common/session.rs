@@ -156,6 +156,10 @@ impl Session {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
             stat.map_or(true, |it| it.contains(") Z ")).then_some(())
         });
+        // Its other threads may end later, and hold its descriptors until then.
+        wait_for("the port to be closed", || {
+            (!is_listened_to(self.port())).then_some(())
+        });
     }
 
     /// A path in the folder.
