@@ -28,11 +28,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// `qemu-img` with these arguments, the verb first.
+    /// `qemu-img` with these arguments, the verb first. It dies with the agent: what is taken back at the next
+    /// start must not be written to by one who was left over.
     pub fn new<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         Self {
             command: Command::new(program())
                 .args(args)
+                .die_with_parent()
                 .stdout_limit(REPORT_LIMIT),
         }
     }
