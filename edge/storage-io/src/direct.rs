@@ -1,7 +1,7 @@
 //! Direct I/O: aligned buffers, uncached reads, the block size of a file system.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io,
     os::{
         fd::AsFd,
@@ -105,20 +105,14 @@ pub(crate) fn read_delay(path: &Path) -> io::Result<f64> {
     Ok(started.elapsed().as_secs_f64())
 }
 
-/// The smallest direct write that a folder's file system takes: 1 (it does not care), 512 or 4096. As
-/// upstream's ioprocess: a hidden file is made and unlinked at once, then written to. `InvalidInput`
-/// (EINVAL) if there is no direct I/O.
+/// The smallest direct write that a folder's file system takes: 1 (it does not care), 512 or 4096; tried on a
+/// file of no name. `InvalidInput` (EINVAL) if there is no direct I/O.
 pub(crate) fn probe_block_size(dir: &Path) -> io::Result<u32> {
-    let path = dir.join(format!(".prob-{}", Uuid::new_v4()));
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(flags(OFlags::DIRECT | OFlags::DSYNC))
-        .open(&path)
-        .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
-    std::fs::remove_file(&path)?;
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    let how = OFlags::DIRECT | OFlags::DSYNC;
+    let nameless = options.custom_flags(flags(how | OFlags::TMPFILE)).open(dir);
+    let file = nameless.or_else(|_| named_for_a_moment(dir, options.custom_flags(flags(how))))?;
     let buffer = Aligned::new(ALIGN);
     for size in [1_u16, 512, 4096] {
         let bytes = buffer
@@ -132,4 +126,15 @@ pub(crate) fn probe_block_size(dir: &Path) -> io::Result<u32> {
         }
     }
     Err(Errno::INVAL.into())
+}
+
+/// As upstream's ioprocess, where files cannot be without names (NFS): a hidden one is made and unlinked at once.
+fn named_for_a_moment(dir: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let path = dir.join(format!(".prob-{}", Uuid::new_v4()));
+    let file = options
+        .create_new(true)
+        .open(&path)
+        .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
