@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, WaitOptions, waitpid};
+
 /// Counts may differ by this many: threads for blocking calls come and go.
 const TOLERANCE: usize = 2;
 /// How long counts may take to settle: the runtime keeps idle threads for 10 s.
@@ -41,6 +43,31 @@ impl Footprint {
             }
             assert!(start.elapsed() < SETTLE, "before {self:?}, now {now:?}");
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Programs that a process runs.
+pub fn children(pid: u32) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
+    let of = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).ok();
+    let lists: Vec<_> = threads.filter_map(|thread| of(thread.ok()?)).collect();
+    let pids = lists.iter().flat_map(|list| list.split_whitespace());
+    pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+/// Waits for programs whose parent was killed: in a guarded test they become the test's children. Those that
+/// outlive their parent are left for the guard to find.
+pub fn collect(orphans: &[Pid]) {
+    let start = Instant::now();
+    for orphan in orphans {
+        while let Ok(None) = waitpid(Some(*orphan), WaitOptions::NOHANG)
+            && start.elapsed() < Duration::from_secs(2)
+        {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -136,8 +136,10 @@ impl Agent {
     /// SIGKILL, as a crash.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
+            let children = daemon::children(process.id());
             process.kill().unwrap();
             process.wait().unwrap();
+            daemon::collect(&children);
         }
     }
 
