@@ -727,7 +727,8 @@ fn a_domain_that_hangs_delays_nobody_else() {
             agent.manager.list(&[]);
         }
         assert!(
-            began.elapsed() < Duration::from_millis(250),
+            // One after another behind the hung one they would take many times its deadline.
+            began.elapsed() < Duration::from_secs(3),
             "{:?}",
             began.elapsed()
         );

@@ -119,7 +119,7 @@ fn a_domain_that_hangs_keeps_no_other_paused() {
     assert_eq!(storage_is_well(&agent), [1, 2].map(vm_id));
     let up = |n| agent.manager.info(vm_id(n)).unwrap().status == VmStatus::Up;
     eventually("one runs on", || up(1) || up(2));
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < Duration::from_millis(1900));
     assert!(!(up(1) && up(2)), "the other hangs");
     assert_eq!(
         agent.manager.info(vm_id(3)).unwrap().status,

@@ -112,7 +112,7 @@ async fn beats_come_in_time_and_only_in_silence() {
         assert_eq!(beat, *b"\n");
         let after = start.elapsed();
         assert!(
-            after > Duration::from_millis(700) && after <= Duration::from_millis(1800),
+            after > Duration::from_millis(700) && after <= Duration::from_secs(5),
             "{after:?}"
         );
     }

@@ -266,14 +266,9 @@ fn a_hanging_root_blocks_only_itself_and_heals() {
         assert_eq!(files.read(&dead).unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(files.hung(&dead), hung);
     }
-    let started = Instant::now();
     let refused = files.read(&world.path("dead/file")).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TimedOut);
-    assert!(
-        started.elapsed() < Duration::from_millis(150),
-        "at once: {:?}",
-        started.elapsed()
-    );
+    assert_eq!(files.hung(&dead), 2, "it is not even tried");
     assert_eq!(files.read(&world.path("alive/file")).unwrap(), b"here");
     let deadline = Instant::now() + Duration::from_secs(5);
     while files.hung(&dead) > 0 {
