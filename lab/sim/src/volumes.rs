@@ -7,7 +7,9 @@ use std::{
 };
 
 use uuid::Uuid;
-use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, VolumeSize, Volumes, VolumesError};
+use vm_model::ports::{
+    ChainLink, Pdiv, PreparedVolume, VolumeLease, VolumeSize, Volumes, VolumesError,
+};
 
 use crate::process::{Gate, Process, lock};
 
@@ -145,8 +147,10 @@ impl Volumes for SimVolumes {
                 block: false,
                 chain: vec![ChainLink {
                     volume: *volume,
-                    lease_path: path.with_extension("lease"),
-                    lease_offset: 0,
+                    lease: Some(VolumeLease {
+                        path: path.with_extension("lease"),
+                        offset: 0,
+                    }),
                     path: path.clone(),
                 }],
                 path,

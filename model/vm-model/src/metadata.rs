@@ -287,14 +287,15 @@ fn matches(element: &Element, attributes: &[(&str, &str)]) -> bool {
 
 fn chain_node(link: &ChainLink) -> Element {
     let text = |name: &str, text: String| Element::with_text(name, text);
-    Element::new("volumeChainNode")
+    let mut node = Element::new("volumeChainNode")
         .with_child(text("domainID", link.volume.domain.to_string()))
-        .with_child(text("imageID", link.volume.image.to_string()))
-        .with_child(
-            text("leaseOffset", link.lease_offset.to_string()).with_attribute("type", "int"),
-        )
-        .with_child(text("leasePath", link.lease_path.display().to_string()))
-        .with_child(text("path", link.path.display().to_string()))
+        .with_child(text("imageID", link.volume.image.to_string()));
+    if let Some(lease) = &link.lease {
+        let offset = text("leaseOffset", lease.offset.to_string());
+        node.push(offset.with_attribute("type", "int"));
+        node.push(text("leasePath", lease.path.display().to_string()));
+    }
+    node.with_child(text("path", link.path.display().to_string()))
         .with_child(text("volumeID", link.volume.volume.to_string()))
 }
 

@@ -389,10 +389,17 @@ pub struct ChainLink {
     pub volume: Pdiv,
     /// Path for QEMU.
     pub path: PathBuf,
-    /// Path of the file with its lease.
-    pub lease_path: PathBuf,
-    /// Offset of the lease in that file, bytes.
-    pub lease_offset: u64,
+    /// Its lease, on storage that has leases for volumes.
+    pub lease: Option<VolumeLease>,
+}
+
+/// Where the lease of a volume lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeLease {
+    /// The file.
+    pub path: PathBuf,
+    /// Offset in that file, bytes.
+    pub offset: u64,
 }
 
 /// A volume that is ready for use by QEMU.

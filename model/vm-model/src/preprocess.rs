@@ -9,7 +9,7 @@ use crate::{
     drive::{Drive, DriveSource},
     error::{ModelError, ModelResult},
     metadata::Scalar,
-    ports::{ChainLink, PreparedVolume},
+    ports::{ChainLink, PreparedVolume, VolumeLease},
     xml::Element,
 };
 
@@ -185,17 +185,25 @@ pub fn place_leases(domain: &mut DomainXml, chain: &[ChainLink]) -> ModelResult<
             .attribute("path")
             .is_some_and(|path| path.starts_with("LEASE-PATH:"))
         {
-            let path = utf8(&link.lease_path, "lease/target")?.to_owned();
+            let path = utf8(&place(link)?.path, "lease/target")?.to_owned();
             target.set_attribute("path", path);
         }
         if target
             .attribute("offset")
             .is_some_and(|o| o.starts_with("LEASE-OFFSET:"))
         {
-            target.set_attribute("offset", link.lease_offset.to_string());
+            target.set_attribute("offset", place(link)?.offset.to_string());
         }
     }
     Ok(())
+}
+
+/// The lease that the XML asks for; a placeholder left in would be taken for a path.
+fn place(link: &ChainLink) -> ModelResult<&VolumeLease> {
+    link.lease.as_ref().ok_or_else(|| {
+        let why = format!("the storage of volume {} has no leases", link.volume.volume);
+        ModelError::domain("devices/lease", why)
+    })
 }
 
 fn check_source(drive: &Drive) -> ModelResult<()> {

@@ -10,7 +10,7 @@ use vm_model::{
     drive::{DriveKind, DriveSource},
     error::ModelError,
     metadata::{Scalar, VmMetadata},
-    ports::{ChainLink, Pdiv, PreparedVolume},
+    ports::{ChainLink, Pdiv, PreparedVolume, VolumeLease},
     preprocess::{self, Accelerator, HostFacts, HostOptions, SourceLabels},
     xml::Element,
 };
@@ -61,8 +61,10 @@ fn volume(format: &str, block: bool) -> PreparedVolume {
         chain: vec![ChainLink {
             volume: pdiv(),
             path: PathBuf::from("/run/volume"),
-            lease_path: PathBuf::from("/run/volume.lease"),
-            lease_offset: 3 << 20,
+            lease: Some(VolumeLease {
+                path: PathBuf::from("/run/volume.lease"),
+                offset: 3 << 20,
+            }),
         }],
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use storage::{ImageVolume, StorageError, StorageManager, VolumeId};
-use vm_model::ports::{ChainLink, Pdiv, PreparedVolume, VolumeSize, Volumes, VolumesError};
+use vm_model::ports::{
+    ChainLink, Pdiv, PreparedVolume, VolumeLease, VolumeSize, Volumes, VolumesError,
+};
 
 /// Storage as VMs see it.
 pub(crate) struct StorageVolumes(pub(crate) Arc<StorageManager>);
@@ -63,10 +65,6 @@ fn id(volume: &Pdiv) -> VolumeId {
 
 fn chain_link(of: &Pdiv, link: ImageVolume) -> ChainLink {
     let id = link.id;
-    let (lease_path, lease_offset) = link.lease.map_or_else(
-        || (std::path::PathBuf::new(), 0),
-        |lease| (lease.path, lease.offset),
-    );
     ChainLink {
         volume: Pdiv {
             pool: of.pool,
@@ -75,8 +73,10 @@ fn chain_link(of: &Pdiv, link: ImageVolume) -> ChainLink {
             volume: id.volume,
         },
         path: link.path,
-        lease_path,
-        lease_offset,
+        lease: link.lease.map(|lease| VolumeLease {
+            path: lease.path,
+            offset: lease.offset,
+        }),
     }
 }
 
