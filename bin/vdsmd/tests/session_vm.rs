@@ -94,7 +94,7 @@ fn session_a_vm_from_create_to_destroy() {
     screenshot(&session, &vm);
     session.ok("VM.reset", json!({"vmID": vm}));
 
-    assert_eq!(session.qemus().len(), 1);
+    shutdown(&session, &vm);
     session.ok("VM.destroy", json!({"vmID": vm}));
     assert_eq!(
         session.code("VM.destroy", json!({"vmID": vm})),
@@ -153,6 +153,26 @@ fn pause_and_continue(session: &Session, vm: &str) {
     );
     assert_eq!(session.ok("VM.cont", json!({"vmID": vm})), nothing);
     until(session, vm, &["Powering up", "Up"]);
+}
+
+/// A guest without a system hears neither agent nor power button: it is asked, then ended by force.
+fn shutdown(session: &Session, vm: &str) {
+    assert_eq!(session.qemus().len(), 1);
+    let force = json!({"vmID": vm, "delay": "0", "timeout": "1", "message": "", "force": true});
+    assert_eq!(session.ok("VM.shutdown", force), json!(true));
+    until(session, vm, &["Powering down", "Down"]);
+    until(session, vm, &["Down"]);
+    let stats = session.ok("VM.getStats", json!({"vmID": vm}));
+    assert_eq!(
+        (&stats[0]["exitCode"], &stats[0]["exitReason"]),
+        (&json!(0), &json!(6)),
+        "{stats}"
+    );
+    assert_eq!(
+        session.code("VM.pause", json!({"vmID": vm})),
+        6,
+        "it is down"
+    );
 }
 
 fn screenshot(session: &Session, vm: &str) {

@@ -214,6 +214,101 @@ fn a_snapshot_stands_on_its_parent() {
 }
 
 #[test]
+fn a_second_domain_joins_the_pool_and_leaves_it() {
+    let agent = Agent::start();
+    let storage = Storage::build(&agent);
+    let more = agent.path("more");
+    fs::create_dir(&more).unwrap();
+    let second = Storage {
+        pool: storage.pool.clone(),
+        domain: id(),
+        path: more.display().to_string(),
+    };
+    second.connect_server(&agent);
+    second.create_domain(&agent);
+    let status = || {
+        let pool = json!({"storagepoolID": storage.pool});
+        agent.ok("StoragePool.getInfo", pool)["dominfo"][&second.domain]["status"].clone()
+    };
+    assert_eq!(status(), Value::Null);
+    agent.ok("StorageDomain.attach", second.ids());
+    assert_eq!(status(), "Attached");
+    assert_eq!(
+        agent.ok("StorageDomain.getInfo", second.ids())["role"],
+        "Regular"
+    );
+    agent.ok("StorageDomain.activate", second.ids());
+    assert_eq!(status(), "Active");
+    let (image, volume) = second.create_volume(&agent, MIB, 5, 2);
+    assert_eq!(
+        agent.code("StorageDomain.detach", second.ids()),
+        347,
+        "it is in use"
+    );
+    agent.ok("Volume.getInfo", second.volume(&image, &volume));
+    agent.ok(
+        "StorageDomain.deactivate",
+        with(
+            &second.ids(),
+            json!({"masterSdUUID": NONE, "masterVersion": 0}),
+        ),
+    );
+    assert_eq!(status(), "Attached");
+    agent.ok("StorageDomain.detach", second.ids());
+    assert_eq!(status(), Value::Null);
+    assert_eq!(
+        agent.ok("StorageDomain.getInfo", second.ids())["pool"],
+        json!([])
+    );
+    agent.ok(
+        "StorageDomain.format",
+        json!({"storagedomainID": second.domain, "autoDetach": false}),
+    );
+    assert_eq!(fs::read_dir(&more).unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_there_can_be_listed() {
+    let agent = Agent::start();
+    let storage = Storage::build(&agent);
+    let (image, volume) = (id(), id());
+    let task = agent.ok(
+        "Volume.create",
+        storage.new_volume(&image, &volume, MIB, 5, 2),
+    );
+    let status = ended(&agent, &task);
+    let task = task.as_str().unwrap();
+    assert_eq!(
+        agent.ok("Host.getAllTasksInfo", json!({}))[task],
+        json!({"id": task, "verb": "createVolume"})
+    );
+    assert_eq!(
+        agent.ok("Host.getAllTasksStatuses", json!({}))[task],
+        status
+    );
+    let details = &agent.ok("Host.getAllTasks", json!({}))[task];
+    assert_eq!(
+        (&details["verb"], &details["tag"]),
+        (&json!("createVolume"), &json!("spm"))
+    );
+    let info = agent.ok("Task.getInfo", json!({"taskID": task}));
+    assert_eq!(info, json!({"id": task, "verb": "createVolume"}));
+
+    let dump = agent.ok("StorageDomain.dump", json!({"sd_id": storage.domain}));
+    assert_eq!(
+        dump["metadata"],
+        agent.ok("StorageDomain.getInfo", storage.ids())
+    );
+    let dumped = &dump["volumes"][&volume];
+    assert_eq!(
+        (&dumped["image"], &dumped["capacity"]),
+        (&json!(image), &json!(MIB))
+    );
+    let of_image = with(&storage.ids(), json!({"imageID": image}));
+    assert_eq!(agent.ok("Image.getVolumes", of_image), json!([volume]));
+}
+
+#[test]
 fn a_volume_can_grow_and_be_described() {
     let agent = Agent::start();
     let storage = Storage::build(&agent);

@@ -1,5 +1,6 @@
 //! `VM.shutdown`: the guest is asked by its agent, then by ACPI, then (if that is wished) taken down.
-//! Each way has its time; a reboot, an end, or another request ends the waiting.
+//! Each way has its time; what was asked for, the end, or another request ends the waiting. A guest that restarts
+//! has not shut down: upstream gives up then, and a reset just before a forced shutdown keeps the VM running.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::{
     ending,
     error::VmError,
     machine::{Input, Verb},
-    record::Vm,
+    record::{Core, Vm},
     shared::{Shared, short},
 };
 
@@ -24,7 +25,10 @@ pub(crate) fn begin(
     let ticket = {
         let mut core = vm.core();
         vm.apply_to(&mut core, Input::Begin(verb));
-        core.power_events
+        Ticket {
+            power_events: core.power_events,
+            reboots: request.reboot.then_some(core.reboots),
+        }
     };
     let thread = {
         let (shared, vm) = (Arc::clone(shared), Arc::clone(vm));
@@ -44,7 +48,22 @@ pub(crate) fn begin(
         })
 }
 
-fn run(shared: &Arc<Shared>, vm: &Arc<Vm>, request: &ShutdownRequest, ticket: u64) {
+/// What the counters were when it began; a change ends it.
+#[derive(Clone, Copy)]
+struct Ticket {
+    power_events: u64,
+    /// Only of a restart.
+    reboots: Option<u64>,
+}
+
+impl Ticket {
+    fn is_over(self, core: &Core) -> bool {
+        core.power_events != self.power_events
+            || self.reboots.is_some_and(|before| core.reboots != before)
+    }
+}
+
+fn run(shared: &Arc<Shared>, vm: &Arc<Vm>, request: &ShutdownRequest, ticket: Ticket) {
     let acpi = vm.core().view.acpi;
     let polite = [
         Some(GuestRequest::Agent),
@@ -66,6 +85,8 @@ fn run(shared: &Arc<Shared>, vm: &Arc<Vm>, request: &ShutdownRequest, ticket: u6
                 tracing::error!(vm = %vm.id, %error, "not reset");
             }
         } else {
+            // A guest that restarted meanwhile has wiped why it ends.
+            vm.apply(Input::Begin(Verb::Shutdown));
             ending::end(shared, vm);
         }
     }
@@ -79,17 +100,17 @@ fn ask(shared: &Shared, vm: &Vm, reboot: bool, how: GuestRequest) -> HypervisorR
     }
 }
 
-fn over(shared: &Shared, vm: &Vm, ticket: u64) -> bool {
-    shared.ends() || vm.core().power_events != ticket
+fn over(shared: &Shared, vm: &Vm, ticket: Ticket) -> bool {
+    shared.ends() || ticket.is_over(&vm.core())
 }
 
 /// Waits for what was asked, in pieces, so that the end of the manager is noticed.
-fn wait(shared: &Shared, vm: &Vm, request: &ShutdownRequest, ticket: u64) -> bool {
+fn wait(shared: &Shared, vm: &Vm, request: &ShutdownRequest, ticket: Ticket) -> bool {
     const PIECE: std::time::Duration = std::time::Duration::from_millis(500);
     let mut left = request.timeout;
     while !left.is_zero() {
         let piece = left.min(PIECE);
-        if vm.wait(piece, |core| core.power_events != ticket) || shared.ends() {
+        if vm.wait(piece, |core| ticket.is_over(core)) || shared.ends() {
             return true;
         }
         left = left.saturating_sub(piece);

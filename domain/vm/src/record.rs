@@ -87,8 +87,10 @@ pub(crate) struct Core {
     pub(crate) monitor: Monitor,
     pub(crate) client_ip: String,
     pub(crate) watchdog: Option<WatchdogInfo>,
-    /// Counts what ends a wait for a shutdown: reboot, end, another shutdown.
+    /// Counts what ends a wait for a shutdown or a restart: the end, another request.
     pub(crate) power_events: u64,
+    /// Counts restarts of the guest: they end a wait for a restart.
+    pub(crate) reboots: u64,
 }
 
 /// What is read from the domain's XML, once per change.
@@ -176,6 +178,7 @@ impl Core {
             client_ip: String::new(),
             watchdog: None,
             power_events: 0,
+            reboots: 0,
         }
     }
 }
@@ -219,9 +222,10 @@ impl Vm {
     /// The same under a lock that is held already.
     pub(crate) fn apply_to(&self, core: &mut Core, input: Input) {
         let now = self.now();
+        let rebooted = matches!(input, Input::GuestReboot);
         let ends_waits = matches!(
             input,
-            Input::GuestReboot | Input::Begin(Verb::Shutdown | Verb::Reboot | Verb::Destroy)
+            Input::Begin(Verb::Shutdown | Verb::Reboot | Verb::Destroy)
         );
         let before = core.machine.domain_status();
         let (machine, actions) = step(&core.machine, input, now);
@@ -233,6 +237,9 @@ impl Vm {
         let ended = matches!(core.machine.life, Life::Stopping(_) | Life::Down(_));
         if ends_waits || ended {
             core.power_events += 1;
+        }
+        if rebooted {
+            core.reboots += 1;
         }
         for action in actions {
             self.follow(core, action, now);

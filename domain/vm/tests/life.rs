@@ -566,6 +566,25 @@ fn shutdown_by_the_agent_then_acpi_then_force() {
     }
 }
 
+/// A reset is told of late: the shutdown that follows it at once is carried out all the same.
+#[test]
+fn a_guest_that_restarts_is_shut_down_all_the_same() {
+    let world = World::with_volumes();
+    let agent = world.agent();
+    let id = agent.up(1);
+    let stubborn = Manners {
+        agent: false,
+        acpi: false,
+    };
+    world.hypervisor.set_manners(id, stubborn);
+    agent
+        .manager
+        .shutdown(id, shutdown(true, false, 300))
+        .unwrap();
+    world.hypervisor.guest_reboots(id);
+    assert_eq!(agent.wait_down(id).reason, ExitReason::AdminShutdown);
+}
+
 #[test]
 fn a_vm_without_acpi_is_not_asked_by_acpi() {
     let world = World::with_volumes();
