@@ -13,6 +13,7 @@
 //! `handlers/` for the verbs, [`errors`] for the codes.
 #![forbid(unsafe_code)]
 
+mod accelerator;
 mod agent;
 mod errors;
 mod handlers;

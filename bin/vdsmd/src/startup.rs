@@ -10,7 +10,6 @@
 //! that cannot be made) ends the process with an error; a step that waits for another daemon is tried again.
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +20,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::{Config, LockMode};
-use exec::kvm::{self, KvmVerdict};
 use libvirt::{Libvirt, LibvirtConfig};
 use rpc::Publisher;
 use storage::{Settings, StorageManager};
@@ -32,6 +30,7 @@ use vm::{VmConfig, VmManager};
 use vm_model::preprocess::{Accelerator, HostOptions, SourceLabels};
 
 use crate::{
+    accelerator,
     agent::Agent,
     host::HostView,
     ports::{Clocks, HelperOwnership, StorageUndo, StorageVolumes, VmStatusEvents},
@@ -39,10 +38,6 @@ use crate::{
     storage_events,
 };
 
-/// The program that guests run in.
-const EMULATOR: &str = "qemu-system-x86_64";
-/// How long a few bytes may take to boot under KVM.
-const PROBE: Duration = Duration::from_secs(5);
 /// Pause between attempts to reach a daemon.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -101,7 +96,7 @@ impl Builder {
     fn build(self) -> Result<Option<Arc<Agent>>> {
         let storage = Arc::new(self.storage()?);
         let tasks = self.tasks(&storage)?;
-        let kvm = self.kvm()?;
+        let kvm = accelerator::kvm_works(&self.config)?;
         let Some(libvirt) = self.retry("libvirt", || self.connect()) else {
             return Ok(None);
         };
@@ -202,29 +197,6 @@ impl Builder {
             .with_context(|| format!("tasks in {}", dir.display()))?;
         tracing::info!(?report, "tasks were found again");
         Ok(tasks)
-    }
-
-    /// Do guests run under KVM?
-    fn kvm(&self) -> Result<bool> {
-        let accelerator = self.config.vars.accelerator;
-        if accelerator == config::Accelerator::Tcg {
-            tracing::info!("guests run by software emulation, as configured");
-            return Ok(false);
-        }
-        let verdict = kvm::probe(Path::new(EMULATOR), PROBE);
-        match (accelerator, verdict) {
-            (_, KvmVerdict::Works) => {
-                tracing::info!("guests run under KVM");
-                Ok(true)
-            }
-            (config::Accelerator::Kvm, verdict) => {
-                anyhow::bail!("[vars] accelerator = kvm, but {verdict}")
-            }
-            (_, verdict) => {
-                tracing::warn!("{verdict}: guests run by software emulation, which is slow");
-                Ok(false)
-            }
-        }
     }
 
     fn connect(&self) -> Result<Libvirt> {
