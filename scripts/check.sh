@@ -118,6 +118,8 @@ if [ -e deny.toml ] && cargo deny --version >/dev/null 2>&1; then
 else
     skip licences "cargo-deny is not installed"
 fi
+# Tests that run the programs find them beside one another.
+part programs cargo build --workspace --locked --bins
 open_temporary_folder
 run_tests
 part leftovers nothing_is_left

@@ -1,5 +1,5 @@
 //! The one place where errors of the domains become errors of the wire: a code of `schema::Code` and the
-//! details as upstream prints them. [`storage`] has storage's, this file the rest.
+//! details as upstream prints them. [`mod@storage`] has storage's, this file the rest.
 
 mod storage;
 

@@ -192,10 +192,7 @@ fn a_domain_that_cannot_be_is_refused_and_leaves_nothing() {
         StorageError::InvalidParameterException { .. }
     ));
     world.set_full(true);
-    assert!(matches!(
-        refuse(&ok),
-        StorageError::StorageDomainTargetUnsupported(_)
-    ));
+    assert!(matches!(refuse(&ok), StorageError::NoSpaceLeftOnDomain(_)));
     world.set_full(false);
     assert_eq!(stored(&world), ["/srv/data/"]);
     manager
