@@ -9,264 +9,282 @@
 
 mod common;
 
-use common::{Agent, Serving as _};
+use common::{Agent, Serving as _, guarded};
 use serde_json::{Value, json};
 
 #[test]
 fn pings_are_answered() {
-    let mut agent = Agent::start();
-    assert_eq!(agent.ok("Host.ping", json!({})), json!(true));
-    assert_eq!(agent.ok("Host.ping2", json!({})), json!(true));
-    assert_eq!(
-        agent.ok("Host.echo", json!({"message": "a\nb ü"})),
-        json!("a\nb ü")
-    );
-    agent.stop();
+    guarded!(|| {
+        let mut agent = Agent::start();
+        assert_eq!(agent.ok("Host.ping", json!({})), json!(true));
+        assert_eq!(agent.ok("Host.ping2", json!({})), json!(true));
+        assert_eq!(
+            agent.ok("Host.echo", json!({"message": "a\nb ü"})),
+            json!("a\nb ü")
+        );
+        agent.stop();
+    });
 }
 
 #[test]
 fn what_is_not_there_is_said_so() {
-    let agent = Agent::start();
-    for method in [
-        "Host.noSuch",
-        "NoSuch.method",
-        "nodot",
-        "Host.",
-        "",
-        "VM.migrate",
-    ] {
-        let (code, text) = agent.call(method, json!({})).unwrap_err();
-        assert_eq!(code, -32601);
-        assert!(
-            text.ends_with(&format!("{{'method': '{method}'}}")),
-            "{text}"
-        );
-    }
-    for (method, params, path) in [
-        ("Host.echo", json!({}), "message"),
-        ("VM.getStats", json!({"vmID": "no-uuid"}), "vmID"),
-        ("VM.getStats", json!({"vmID": {"x": 1}}), "vmID"),
-        ("Host.getVMList", json!({"vmList": [1]}), "vmList"),
-    ] {
-        let (code, text) = agent.call(method, params).unwrap_err();
-        assert_eq!(code, -32602);
-        assert!(text.contains(path), "{text}");
-    }
+    guarded!(|| {
+        let agent = Agent::start();
+        for method in [
+            "Host.noSuch",
+            "NoSuch.method",
+            "nodot",
+            "Host.",
+            "",
+            "VM.migrate",
+        ] {
+            let (code, text) = agent.call(method, json!({})).unwrap_err();
+            assert_eq!(code, -32601);
+            assert!(
+                text.ends_with(&format!("{{'method': '{method}'}}")),
+                "{text}"
+            );
+        }
+        for (method, params, path) in [
+            ("Host.echo", json!({}), "message"),
+            ("VM.getStats", json!({"vmID": "no-uuid"}), "vmID"),
+            ("VM.getStats", json!({"vmID": {"x": 1}}), "vmID"),
+            ("Host.getVMList", json!({"vmList": [1]}), "vmList"),
+        ] {
+            let (code, text) = agent.call(method, params).unwrap_err();
+            assert_eq!(code, -32602);
+            assert!(text.contains(path), "{text}");
+        }
+    });
 }
 
 #[test]
 fn extra_parameters_are_passed_over_and_lenient_types_are_understood() {
-    let agent = Agent::start();
-    assert_eq!(
-        agent.ok("Host.ping2", json!({"extra": {"a": [1]}})),
-        json!(true)
-    );
-    assert_eq!(
-        agent.ok(
-            "Host.getVMList",
-            json!({"onlyUUID": "true", "vmList": null})
-        ),
-        json!([])
-    );
-    assert_eq!(agent.ok("Host.echo", json!({"message": 5})), json!("5"));
-    assert!(
-        agent.log().contains("vdsm.schema"),
-        "the mismatch is logged"
-    );
+    guarded!(|| {
+        let agent = Agent::start();
+        assert_eq!(
+            agent.ok("Host.ping2", json!({"extra": {"a": [1]}})),
+            json!(true)
+        );
+        assert_eq!(
+            agent.ok(
+                "Host.getVMList",
+                json!({"onlyUUID": "true", "vmList": null})
+            ),
+            json!([])
+        );
+        assert_eq!(agent.ok("Host.echo", json!({"message": 5})), json!("5"));
+        assert!(
+            agent.log().contains("vdsm.schema"),
+            "the mismatch is logged"
+        );
+    });
 }
 
 #[test]
 fn capabilities_have_what_engine_needs() {
-    let agent = Agent::start();
-    let caps = agent.ok("Host.getCapabilities", json!({}));
-    for key in [
-        "HBAInventory",
-        "cpuSpeed",
-        "cpuTopology",
-        "numaNodes",
-        "nics",
-        "bondings",
-        "vlans",
-    ] {
-        assert!(!caps[key].is_null(), "{key}");
-    }
-    strings(
-        &caps,
-        &[
-            "kvmEnabled",
-            "cpuCores",
-            "cpuThreads",
-            "cpuSockets",
-            "memSize",
+    guarded!(|| {
+        let agent = Agent::start();
+        let caps = agent.ok("Host.getCapabilities", json!({}));
+        for key in [
+            "HBAInventory",
             "cpuSpeed",
-            "reservedMem",
-            "guestOverhead",
-            "netConfigDirty",
-            "liveSnapshot",
-            "cpuFlags",
-        ],
-    );
-    assert!(caps["HBAInventory"]["iSCSI"].is_array() && caps["HBAInventory"]["FC"].is_array());
-    for cpu in caps["cpuTopology"].as_array().unwrap() {
-        for id in ["cpu_id", "numa_cell_id", "socket_id", "die_id", "core_id"] {
-            assert!(cpu[id].is_i64(), "{id}");
+            "cpuTopology",
+            "numaNodes",
+            "nics",
+            "bondings",
+            "vlans",
+        ] {
+            assert!(!caps[key].is_null(), "{key}");
         }
-    }
-    for node in caps["numaNodes"].as_object().unwrap().values() {
-        strings(node, &["totalMemory"]);
-    }
-    let threads: usize = caps["cpuThreads"].as_str().unwrap().parse().unwrap();
-    assert_eq!(
-        threads,
-        std::fs::read_to_string("/proc/cpuinfo")
-            .unwrap()
-            .matches("processor\t")
-            .count()
-    );
-    let levels = caps["clusterLevels"].as_array().unwrap();
-    assert!(levels.contains(&json!("4.7")), "{levels:?}");
-    let os = std::fs::read_to_string("/etc/os-release").unwrap();
-    assert!(os.contains(caps["operatingSystem"]["pretty_name"].as_str().unwrap()));
-    never_null(&caps, "getCapabilities");
+        strings(
+            &caps,
+            &[
+                "kvmEnabled",
+                "cpuCores",
+                "cpuThreads",
+                "cpuSockets",
+                "memSize",
+                "cpuSpeed",
+                "reservedMem",
+                "guestOverhead",
+                "netConfigDirty",
+                "liveSnapshot",
+                "cpuFlags",
+            ],
+        );
+        assert!(caps["HBAInventory"]["iSCSI"].is_array() && caps["HBAInventory"]["FC"].is_array());
+        for cpu in caps["cpuTopology"].as_array().unwrap() {
+            for id in ["cpu_id", "numa_cell_id", "socket_id", "die_id", "core_id"] {
+                assert!(cpu[id].is_i64(), "{id}");
+            }
+        }
+        for node in caps["numaNodes"].as_object().unwrap().values() {
+            strings(node, &["totalMemory"]);
+        }
+        let threads: usize = caps["cpuThreads"].as_str().unwrap().parse().unwrap();
+        assert_eq!(
+            threads,
+            std::fs::read_to_string("/proc/cpuinfo")
+                .unwrap()
+                .matches("processor\t")
+                .count()
+        );
+        let levels = caps["clusterLevels"].as_array().unwrap();
+        assert!(levels.contains(&json!("4.7")), "{levels:?}");
+        let os = std::fs::read_to_string("/etc/os-release").unwrap();
+        assert!(os.contains(caps["operatingSystem"]["pretty_name"].as_str().unwrap()));
+        never_null(&caps, "getCapabilities");
+    });
 }
 
 #[test]
 fn statistics_have_what_engine_needs() {
-    let agent = Agent::start();
-    let stats = agent.ok("Host.getStats", json!({}));
-    strings(
-        &stats,
-        &[
-            "cpuLoad",
-            "cpuUser",
-            "cpuSys",
-            "cpuIdle",
-            "elapsedTime",
-            "memUsed",
-            "rxDropped",
-            "txDropped",
-            "anonHugePages",
-            "bootTime",
-            "dateTime",
-            "netConfigDirty",
-        ],
-    );
-    for cpu in stats["cpuStatistics"].as_object().unwrap().values() {
-        strings(cpu, &["cpuUser", "cpuSys", "cpuIdle"]);
-        assert!(cpu["nodeIndex"].is_u64());
-    }
-    for key in [
-        "memFree",
-        "swapTotal",
-        "swapFree",
-        "vmCount",
-        "vmActive",
-        "vmMigrating",
-    ] {
-        assert!(stats[key].is_u64(), "{key}");
-    }
-    let lo = &stats["network"]["lo"];
-    strings(
-        lo,
-        &[
-            "name",
-            "rx",
-            "tx",
-            "rxDropped",
-            "txDropped",
-            "rxErrors",
-            "txErrors",
-            "speed",
-        ],
-    );
-    assert!(lo["sampleTime"].is_f64());
-    for sizes in stats["hugepages"].as_object().unwrap().values() {
-        assert!(sizes["vm.free_hugepages"].is_u64());
-    }
-    never_null(&stats, "getStats");
+    guarded!(|| {
+        let agent = Agent::start();
+        let stats = agent.ok("Host.getStats", json!({}));
+        strings(
+            &stats,
+            &[
+                "cpuLoad",
+                "cpuUser",
+                "cpuSys",
+                "cpuIdle",
+                "elapsedTime",
+                "memUsed",
+                "rxDropped",
+                "txDropped",
+                "anonHugePages",
+                "bootTime",
+                "dateTime",
+                "netConfigDirty",
+            ],
+        );
+        for cpu in stats["cpuStatistics"].as_object().unwrap().values() {
+            strings(cpu, &["cpuUser", "cpuSys", "cpuIdle"]);
+            assert!(cpu["nodeIndex"].is_u64());
+        }
+        for key in [
+            "memFree",
+            "swapTotal",
+            "swapFree",
+            "vmCount",
+            "vmActive",
+            "vmMigrating",
+        ] {
+            assert!(stats[key].is_u64(), "{key}");
+        }
+        let lo = &stats["network"]["lo"];
+        strings(
+            lo,
+            &[
+                "name",
+                "rx",
+                "tx",
+                "rxDropped",
+                "txDropped",
+                "rxErrors",
+                "txErrors",
+                "speed",
+            ],
+        );
+        assert!(lo["sampleTime"].is_f64());
+        for sizes in stats["hugepages"].as_object().unwrap().values() {
+            assert!(sizes["vm.free_hugepages"].is_u64());
+        }
+        never_null(&stats, "getStats");
+    });
 }
 
 #[test]
 fn hardware_is_what_the_firmware_says() {
-    let agent = Agent::start();
-    let hardware = agent.ok("Host.getHardwareInfo", json!({}));
-    never_null(&hardware, "getHardwareInfo");
-    let product = std::fs::read_to_string("/sys/class/dmi/id/product_name").ok();
-    let told = hardware["systemProductName"].as_str();
-    assert_eq!(
-        told,
-        product
-            .as_deref()
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-    );
+    guarded!(|| {
+        let agent = Agent::start();
+        let hardware = agent.ok("Host.getHardwareInfo", json!({}));
+        never_null(&hardware, "getHardwareInfo");
+        let product = std::fs::read_to_string("/sys/class/dmi/id/product_name").ok();
+        let told = hardware["systemProductName"].as_str();
+        assert_eq!(
+            told,
+            product
+                .as_deref()
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+        );
+    });
 }
 
 #[test]
 fn the_log_level_can_be_changed() {
-    let agent = Agent::start();
-    let calls = || agent.log().matches("Host.getVMList").count();
-    agent.ok("Host.setLogLevel", json!({"level": "ERROR"}));
-    agent.ok("Host.getVMList", json!({}));
-    agent.ok("Host.setLogLevel", json!({"level": "DEBUG"}));
-    assert_eq!(calls(), 0);
-    agent.ok("Host.getVMList", json!({}));
-    common::wait_for("a line of the call", || (calls() > 0).then_some(()));
-    assert_eq!(
-        agent.code("Host.setLogLevel", json!({"level": "LOUD"})),
-        -32602
-    );
+    guarded!(|| {
+        let agent = Agent::start();
+        let calls = || agent.log().matches("Host.getVMList").count();
+        agent.ok("Host.setLogLevel", json!({"level": "ERROR"}));
+        agent.ok("Host.getVMList", json!({}));
+        agent.ok("Host.setLogLevel", json!({"level": "DEBUG"}));
+        assert_eq!(calls(), 0);
+        agent.ok("Host.getVMList", json!({}));
+        common::wait_for("a line of the call", || (calls() > 0).then_some(()));
+        assert_eq!(
+            agent.code("Host.setLogLevel", json!({"level": "LOUD"})),
+            -32602
+        );
+    });
 }
 
 #[test]
 fn each_call_is_one_line() {
-    let agent = Agent::start();
-    agent.ok("Host.getAllVmStats", json!({}));
-    let line = common::wait_for("the line", || {
-        let log = agent.log();
-        log.lines()
-            .find(|it| it.contains("verb=\"Host.getAllVmStats\""))
-            .map(str::to_owned)
+    guarded!(|| {
+        let agent = Agent::start();
+        agent.ok("Host.getAllVmStats", json!({}));
+        let line = common::wait_for("the line", || {
+            let log = agent.log();
+            log.lines()
+                .find(|it| it.contains("verb=\"Host.getAllVmStats\""))
+                .map(str::to_owned)
+        });
+        for part in [
+            "flow_id=\"test-flow\"",
+            "client=127.0.0.1",
+            "seconds=",
+            "outcome=\"ok\"",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
     });
-    for part in [
-        "flow_id=\"test-flow\"",
-        "client=127.0.0.1",
-        "seconds=",
-        "outcome=\"ok\"",
-    ] {
-        assert!(line.contains(part), "{part}: {line}");
-    }
 }
 
 #[test]
 fn nothing_runs_and_nothing_is_stored_at_first() {
-    let agent = Agent::start();
-    for verb in [
-        "getVMList",
-        "getVMFullList",
-        "getAllVmStats",
-        "getConnectedStoragePools",
-        "getStorageDomains",
-    ] {
-        assert_eq!(
-            agent.ok(&format!("Host.{verb}"), json!({})),
-            json!([]),
-            "{verb}"
-        );
-    }
-    for verb in [
-        "dumpxmls",
-        "getAllTasks",
-        "getAllTasksInfo",
-        "getAllTasksStatuses",
-        "getStorageRepoStats",
-    ] {
-        assert_eq!(
-            agent.ok(&format!("Host.{verb}"), json!({})),
-            json!({}),
-            "{verb}"
-        );
-    }
+    guarded!(|| {
+        let agent = Agent::start();
+        for verb in [
+            "getVMList",
+            "getVMFullList",
+            "getAllVmStats",
+            "getConnectedStoragePools",
+            "getStorageDomains",
+        ] {
+            assert_eq!(
+                agent.ok(&format!("Host.{verb}"), json!({})),
+                json!([]),
+                "{verb}"
+            );
+        }
+        for verb in [
+            "dumpxmls",
+            "getAllTasks",
+            "getAllTasksInfo",
+            "getAllTasksStatuses",
+            "getStorageRepoStats",
+        ] {
+            assert_eq!(
+                agent.ok(&format!("Host.{verb}"), json!({})),
+                json!({}),
+                "{verb}"
+            );
+        }
+    });
 }
 
 fn strings(object: &Value, keys: &[&str]) {

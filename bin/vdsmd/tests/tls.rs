@@ -11,7 +11,7 @@ mod common;
 
 use std::{fs, path::Path, time::Duration};
 
-use common::{Agent, wait_for};
+use common::{Agent, guarded, wait_for};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -98,44 +98,48 @@ async fn ping(port: u16, tls: Option<TlsFiles>) -> Result<Box<RawValue>, ClientE
 
 #[test]
 fn only_certificates_of_the_ca_are_let_in() {
-    let (authority, dir, agent) = protected();
-    let port = agent.address().port();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let good = authority.issue(dir.path(), named("engine"), "c.pem", "c.key", "ca.pem");
-    wait_for("the agent to serve", || {
-        match runtime.block_on(ping(port, Some(good.clone()))) {
-            Err(ClientError::Rpc(error)) if error.code == 99 => None,
-            other => Some(other.unwrap()),
-        }
-    });
+    guarded!(|| {
+        let (authority, dir, agent) = protected();
+        let port = agent.address().port();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let good = authority.issue(dir.path(), named("engine"), "c.pem", "c.key", "ca.pem");
+        wait_for("the agent to serve", || {
+            match runtime.block_on(ping(port, Some(good.clone()))) {
+                Err(ClientError::Rpc(error)) if error.code == 99 => None,
+                other => Some(other.unwrap()),
+            }
+        });
 
-    let foreign = Authority::new("another CA");
-    let mut stranger = foreign.issue(dir.path(), named("engine"), "f.pem", "f.key", "f-ca.pem");
-    stranger.ca.clone_from(&good.ca);
-    let mut old = named("engine");
-    old.not_before = date_time_ymd(2001, 1, 1);
-    old.not_after = date_time_ymd(2002, 1, 1);
-    let expired = authority.issue(dir.path(), old, "o.pem", "o.key", "o-ca.pem");
-    for (who, files) in [
-        ("another CA", Some(stranger)),
-        ("expired", Some(expired)),
-        ("plain", None),
-    ] {
-        let refused = runtime.block_on(ping(port, files));
-        assert!(
-            !matches!(refused, Ok(_) | Err(ClientError::Rpc(_))),
-            "{who}: {refused:?}"
-        );
-    }
-    let answer = runtime.block_on(ping(port, Some(good))).unwrap();
-    assert_eq!(answer.get(), "true", "the agent is still there for others");
+        let foreign = Authority::new("another CA");
+        let mut stranger = foreign.issue(dir.path(), named("engine"), "f.pem", "f.key", "f-ca.pem");
+        stranger.ca.clone_from(&good.ca);
+        let mut old = named("engine");
+        old.not_before = date_time_ymd(2001, 1, 1);
+        old.not_after = date_time_ymd(2002, 1, 1);
+        let expired = authority.issue(dir.path(), old, "o.pem", "o.key", "o-ca.pem");
+        for (who, files) in [
+            ("another CA", Some(stranger)),
+            ("expired", Some(expired)),
+            ("plain", None),
+        ] {
+            let refused = runtime.block_on(ping(port, files));
+            assert!(
+                !matches!(refused, Ok(_) | Err(ClientError::Rpc(_))),
+                "{who}: {refused:?}"
+            );
+        }
+        let answer = runtime.block_on(ping(port, Some(good))).unwrap();
+        assert_eq!(answer.get(), "true", "the agent is still there for others");
+    });
 }
 
 #[test]
 fn without_certificates_it_says_which_file_is_missing() {
-    let told = Agent::refused(&[
-        ("vars", "ssl", "true"),
-        ("vars", "trust_store_path", "/nonexistent"),
-    ]);
-    assert!(told.contains("/nonexistent/certs/cacert.pem"), "{told}");
+    guarded!(|| {
+        let told = Agent::refused(&[
+            ("vars", "ssl", "true"),
+            ("vars", "trust_store_path", "/nonexistent"),
+        ]);
+        assert!(told.contains("/nonexistent/certs/cacert.pem"), "{told}");
+    });
 }
