@@ -82,6 +82,16 @@ fn a_child_dies_with_the_thread_that_started_it() {
     assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Signal(9)));
 }
 
+/// The numbers of the descriptors that process `pid` holds, sorted.
+fn open_fds(pid: i32) -> Vec<String> {
+    let mut fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .collect();
+    fds.sort();
+    fds
+}
+
 #[test]
 fn a_background_program_is_nobodys_child_and_writes_its_log() {
     let dir = tempfile::tempdir().unwrap();
@@ -119,12 +129,15 @@ fn a_background_program_is_nobodys_child_and_writes_its_log() {
             .get(),
         "another session"
     );
-    let mut fds: Vec<_> = fs::read_dir(format!("/proc/{}/fd", process.pid))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    fds.sort();
-    assert_eq!(fds, ["0", "1", "2"]);
+    // The program that the shell becomes opens its libraries for a moment.
+    while open_fds(process.pid) != ["0", "1", "2"] {
+        assert!(
+            Instant::now() < deadline,
+            "still open: {:?}",
+            open_fds(process.pid)
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
     assert!(process.terminate(Duration::from_secs(2)));
     assert!(!process.is_alive());
     assert!(
