@@ -54,8 +54,16 @@ fn a_dropped_child_is_gone_with_its_children() {
         .spawn()
         .unwrap();
     let process = child.process().unwrap();
-    thread::sleep(Duration::from_millis(200));
-    let inner = fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.pid)).unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", process.pid);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let inner = loop {
+        let inner = fs::read_to_string(&children).unwrap();
+        if !inner.trim().is_empty() {
+            break inner;
+        }
+        assert!(Instant::now() < deadline, "the shell starts its child");
+        thread::sleep(Duration::from_millis(5));
+    };
     let inner = Process::find(inner.trim().parse().unwrap()).unwrap();
     drop(child);
     assert!(!process.is_alive() && inner.wait(Duration::from_secs(2)));
