@@ -28,7 +28,7 @@ pub use client::{Client, ClientConfig, ClientError, Event, HeartBeat, Subscripti
 pub use error::Error;
 pub use jsonrpc::{Reply, RpcError};
 pub use server::{
-    Call, CallContext, ConnectionId, Limits, PeerInfo, Publisher, Security, Server, ServerConfig,
+    Call, CallContext, ConnectionId, Gone, Limits, PeerInfo, Publisher, Security, Server, ServerConfig,
     Service, Shutdown,
 };
 pub use tls::TlsFiles;

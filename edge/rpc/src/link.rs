@@ -36,6 +36,9 @@ const FLUSH_TIME: Duration = Duration::from_secs(5);
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// A beat goes out when this share of the interval has passed without a write.
 const BEAT_SHARE: (u32, u32) = (9, 10);
+/// How often a peer that closed its half while something runs for it is sent a beat: one that closed both
+/// answers the first with a reset, and the next one finds that out.
+const PROBE: Duration = Duration::from_secs(1);
 /// A peer is dead when it was silent for this many of its intervals.
 const BEAT_GRACE: u32 = 2;
 
@@ -282,11 +285,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
         match read {
             Poll::Pending => return Ok(Input::Blocked),
-            Poll::Ready(Ok(0)) => self.read_closed = true,
+            Poll::Ready(Ok(0)) => self.half_closed(),
             Poll::Ready(Ok(_)) => self.last_in = Instant::now(),
             Poll::Ready(Err(error)) => return Err(Ended::Abruptly(broken(&error))),
         }
         self.decode(role).map_or(Ok(Input::Progress), Err)
+    }
+
+    fn half_closed(&mut self) {
+        self.read_closed = true;
+        self.last_out = Instant::now();
+        self.beat_send = Some(self.beat_send.map_or(PROBE, |every| every.min(PROBE)));
     }
 
     /// Acts on all complete frames read.

@@ -440,6 +440,36 @@ async fn a_call_is_finished_though_its_connection_is_gone() {
 }
 
 #[tokio::test]
+async fn a_call_learns_that_its_client_is_gone() {
+    let (server, service) = plain().await;
+    // One that vanishes with a reset, one that closes as a process that ends does, one that disconnects.
+    for way in 0..3 {
+        let mut wire = Wire::ready(&server).await;
+        wire.request(r#"{"jsonrpc":"2.0","method":"untilGone","id":1}"#)
+            .await;
+        until("it runs", || {
+            service.calls.load(Ordering::SeqCst) == way + 1
+        })
+        .await;
+        assert_eq!(service.stopped.load(Ordering::SeqCst), way);
+        match way {
+            0 => wire.stream.set_zero_linger().unwrap(),
+            1 => {}
+            _ => wire.text("DISCONNECT\n\n\0").await,
+        }
+        drop(wire);
+        until("it was stopped", || {
+            service.stopped.load(Ordering::SeqCst) == way + 1
+        })
+        .await;
+    }
+    until("the connections are forgotten", || {
+        server.connections() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn large_requests_and_answers_pass() {
     let (server, _) = plain().await;
     let mut wire = Wire::ready(&server).await;

@@ -14,8 +14,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
-use super::{Call, CallContext, ConnectionId, PeerInfo, Service, Shared};
+use super::{Call, CallContext, ConnectionId, Gone, PeerInfo, Service, Shared};
 use crate::jsonrpc::{self, Incoming, RESOURCE_EXHAUSTED, Rejected, Reply, Request, RpcError};
 use crate::outbox::Outbox;
 
@@ -40,6 +41,7 @@ pub(super) struct Caller {
     peer: Arc<PeerInfo>,
     outbox: Arc<Outbox>,
     running: AtomicUsize,
+    gone: Gone,
 }
 
 /// Where answers go, and whose logs they belong to.
@@ -74,7 +76,13 @@ impl Caller {
             peer,
             outbox,
             running: AtomicUsize::new(0),
+            gone: Gone(CancellationToken::new()),
         }
+    }
+
+    /// The connection has ended: whoever looks may stop.
+    pub(super) fn hang_up(&self) {
+        self.gone.0.cancel();
     }
 
     /// Whether requests of the connection still run.
@@ -195,6 +203,7 @@ impl Route {
                 peer: self.caller.peer.clone(),
                 connection: self.caller.connection,
                 notification: request.id.is_none(),
+                gone: self.caller.gone.clone(),
             },
             method: request.method,
             params: request.params,

@@ -64,6 +64,26 @@ pub struct CallContext {
     pub connection: ConnectionId,
     /// A notification: nobody gets the answer.
     pub notification: bool,
+    /// Tells when the connection has ended, for verbs that are safe to stop then.
+    pub gone: Gone,
+}
+
+/// Whether the connection that a call came by has ended. A client that closed its half only, or a server
+/// that stops in peace, is not gone: its answers are still awaited. Nothing is stopped by itself: a call
+/// runs to its end unless it looks here.
+#[derive(Clone, Debug)]
+pub struct Gone(CancellationToken);
+
+impl Gone {
+    /// Has it ended?
+    pub fn is_gone(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Returns when it has ended.
+    pub async fn wait(&self) {
+        self.0.cancelled().await;
+    }
 }
 
 /// The other end of a connection.

@@ -196,6 +196,7 @@ impl Role for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.caller.hang_up();
         self.unsubscribe_all();
     }
 }

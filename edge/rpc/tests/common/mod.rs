@@ -31,6 +31,8 @@ pub(crate) struct TestService {
     pub(crate) calls: Arc<AtomicUsize>,
     /// Calls of `sleep` that came to their end.
     pub(crate) slept: Arc<AtomicUsize>,
+    /// Calls of `untilGone` whose client went.
+    pub(crate) stopped: Arc<AtomicUsize>,
 }
 
 impl Service for TestService {
@@ -56,6 +58,11 @@ impl Service for TestService {
                 tokio::time::sleep(Duration::from_millis(params["ms"].as_u64().unwrap())).await;
                 self.slept.fetch_add(1, Ordering::SeqCst);
                 Ok(raw("\"slept\""))
+            }
+            "untilGone" => {
+                call.context.gone.wait().await;
+                self.stopped.fetch_add(1, Ordering::SeqCst);
+                Err(RpcError::internal("gone"))
             }
             "big" => {
                 let text = "x".repeat(params["bytes"].as_u64().unwrap().try_into().unwrap());
