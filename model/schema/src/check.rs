@@ -22,7 +22,7 @@ fn walk(value: &Value, ty: &Type, path: &mut Path, found: &mut Vec<Mismatch>) {
     match (ty, value) {
         (Type::Optional(_), Value::Null) => {
             let expected = "an absent key".to_owned();
-            found.push(path.noted(expected, "null".to_owned()));
+            found.push(path.noted(expected, "null".to_owned(), "null"));
         }
         (Type::Optional(inner), _) => walk(value, inner, path, found),
         (Type::List(item), Value::Array(items)) => {
@@ -34,7 +34,8 @@ fn walk(value: &Value, ty: &Type, path: &mut Path, found: &mut Vec<Mismatch>) {
             for (name, value) in map {
                 path.key(name, |path| {
                     if !fits_key(name, key) {
-                        found.push(path.noted(format!("a key that is {key}"), format!("{name:?}")));
+                        let expected = format!("a key that is {key}");
+                        found.push(path.noted(expected, format!("{name:?}"), "a string"));
                     }
                     walk(value, each, path, found);
                 });
@@ -65,6 +66,7 @@ fn walk_object(
             found.push(path.noted(
                 format!("no such key in {}", desc.name),
                 kind(value).to_owned(),
+                kind(value),
             ));
         });
     }

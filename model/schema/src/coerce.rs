@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::{
     desc::{EnumDesc, FieldDesc, ObjectDesc, Scalar, Type},
-    error::VdsmError,
     mismatch::{MOST_MISMATCHES, Mismatch, Path, excerpt, kind},
 };
 
@@ -18,30 +17,29 @@ use crate::{
 pub(crate) fn read_params(
     desc: &ObjectDesc,
     raw: Option<&RawValue>,
-) -> Result<(Value, Vec<Mismatch>), VdsmError> {
+) -> Result<(Value, Vec<Mismatch>), Vec<Mismatch>> {
     let mut reader = Reader::default();
     let mut params = match raw.map(|raw| serde_json::from_str(raw.get())) {
         None | Some(Ok(Value::Null)) => Map::new(),
         Some(Ok(Value::Object(params))) => params,
         Some(Ok(Value::Array(items))) => reader.positional(desc, items),
         Some(Ok(other)) => {
-            let found = kind(&other).to_owned();
-            return Err(VdsmError::invalid_params(&[reader
-                .path
-                .noted("an object or a list".to_owned(), found)]));
+            let found = kind(&other);
+            let expected = "an object or a list".to_owned();
+            return Err(vec![reader.path.noted(expected, found.to_owned(), found)]);
         }
         // Only nesting beyond the parser's limit comes here: the text was JSON when the request was read.
         Some(Err(_)) => {
-            return Err(VdsmError::invalid_params(&[reader
-                .path
-                .noted("JSON".to_owned(), "what cannot be parsed".to_owned())]));
+            let found = "what cannot be parsed";
+            let expected = "JSON".to_owned();
+            return Err(vec![reader.path.noted(expected, found.to_owned(), found)]);
         }
     };
     reader.object(&mut params, desc);
     if reader.refused.is_empty() {
         Ok((Value::Object(params), reader.coerced))
     } else {
-        Err(VdsmError::invalid_params(&reader.refused))
+        Err(reader.refused)
     }
 }
 
@@ -84,7 +82,8 @@ impl Reader {
             let expected = format!("at most {} parameters", desc.fields.len());
             note(
                 &mut self.coerced,
-                self.path.noted(expected, items.len().to_string()),
+                self.path
+                    .noted(expected, items.len().to_string(), "a longer list"),
             );
         }
         desc.fields
@@ -99,9 +98,11 @@ impl Reader {
             self.field(object, field);
         }
         for (key, value) in object.iter().filter(|(key, _)| desc.field(key).is_none()) {
-            let found = kind(value).to_owned();
+            let found = kind(value);
             let expected = "no such parameter".to_owned();
-            let mismatch = self.at_key(key, |reader| reader.path.noted(expected, found));
+            let mismatch = self.at_key(key, |reader| {
+                reader.path.noted(expected, found.to_owned(), found)
+            });
             note(&mut self.coerced, mismatch);
         }
     }
@@ -168,7 +169,10 @@ impl Reader {
                 ) {
                     let expected = format!("a key that is {key_type}");
                     let found = format!("\"{}\"", excerpt(key).escape_debug());
-                    note(&mut reader.refused, reader.path.noted(expected, found));
+                    note(
+                        &mut reader.refused,
+                        reader.path.noted(expected, found, "a string"),
+                    );
                 }
                 reader.value(value, ty);
             });

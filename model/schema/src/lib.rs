@@ -91,9 +91,15 @@ pub static NAMESPACES: &[&Namespace] = &[
 pub trait Api:
     HostApi + VmApi + StoragePoolApi + StorageDomainApi + VolumeApi + ImageApi + TaskApi
 {
-    /// Told before the handler runs, when parameters had to be coerced or were not known; for a log.
+    /// Told before the handler runs, when parameters had to be coerced, were not known or cannot be understood;
+    /// for a log.
     fn mismatched(&self, cx: &CallContext, verb: &'static VerbDecl, mismatches: &[Mismatch]) {
         let _ = (cx, verb, mismatches);
+    }
+
+    /// Are parameters that had to be coerced, or are not known, refused (-32602)?
+    fn strict(&self) -> bool {
+        false
     }
 }
 
@@ -134,10 +140,7 @@ pub fn dispatch<A: Api + ?Sized>(
     params: Option<&RawValue>,
 ) -> Result<Raw, VdsmError> {
     let verb = find(method).ok_or_else(|| VdsmError::method_not_found(method))?;
-    let (params, mismatches) = verb.read(params)?;
-    if !mismatches.is_empty() {
-        api.mismatched(cx, verb, &mismatches);
-    }
+    let params = read(api, cx, verb, params)?;
     let name = verb.name;
     let called = match verb.namespace {
         "Host" => host::dispatch(api, cx, name, params),
@@ -150,4 +153,23 @@ pub fn dispatch<A: Api + ?Sized>(
         _ => None,
     };
     called.unwrap_or_else(|| Err(VdsmError::method_not_found(method)))
+}
+
+/// Reads parameters, tells what is wrong with them, and refuses what may not pass.
+fn read<A: Api + ?Sized>(
+    api: &A,
+    cx: &CallContext,
+    verb: &'static VerbDecl,
+    params: Option<&RawValue>,
+) -> Result<serde_json::Value, VdsmError> {
+    let (understood, mismatches) = match verb.examine(params) {
+        Ok((value, coerced)) => (Some(value), coerced),
+        Err(refused) => (None, refused),
+    };
+    if !mismatches.is_empty() {
+        api.mismatched(cx, verb, &mismatches);
+    }
+    understood
+        .filter(|_| mismatches.is_empty() || !api.strict())
+        .ok_or_else(|| VdsmError::invalid_params(&mismatches))
 }

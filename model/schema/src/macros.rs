@@ -149,9 +149,51 @@ macro_rules! wire_enum {
     )*};
 }
 
-/// Declares a namespace: its trait, the parameters of its verbs, their descriptions, and its dispatch.
+/// Is a verb served? `later` says no.
+macro_rules! is_implemented {
+    ([]) => {
+        true
+    };
+    ([later]) => {
+        false
+    };
+}
+
+/// The method of a verb in its trait. A verb that is to come later has none: nothing can implement it by mistake,
+/// and once the mark is gone nothing compiles until it is implemented.
+macro_rules! trait_method {
+    ([] [$($doc:literal)*] $func:ident $params:ident -> $result:ty) => {
+        $(#[doc = $doc])*
+        ///
+        /// # Errors
+        /// With the code that upstream answers in the same case.
+        fn $func(
+            &self,
+            cx: &$crate::verb::CallContext,
+            params: $params,
+        ) -> Result<$result, $crate::error::VdsmError>;
+    };
+    ([later] $($rest:tt)*) => {};
+}
+
+/// Calls the handler of a verb.
+macro_rules! call_method {
+    ([] $api:ident $cx:ident $value:ident $func:ident $params:ident) => {
+        $crate::verb::decode::<$params>($value)
+            .and_then(|params| $api.$func($cx, params))
+            .and_then(|answer| $crate::verb::encode(&answer))
+    };
+    ([later] $api:ident $cx:ident $value:ident $func:ident $params:ident) => {
+        Err($crate::error::VdsmError::not_implemented(
+            <$params as $crate::verb::Verb>::DECL.method,
+        ))
+    };
+}
+
+/// Declares verbs of a namespace: their trait, their parameters, their descriptions, and their dispatch.
 ///
-/// Each verb is `Class fn rust_name "wireName" (ParamsStruct { fields }) -> Result;`, see the crate's page.
+/// Each verb is `Class fn rust_name "wireName" (ParamsStruct { fields }) -> Result;`, or `-> Result = later;` while
+/// nobody implements it; see the crate's page. A namespace may have several of these, one a file, for each subject.
 macro_rules! namespace {
     (
         $(#[doc = $nsdoc:literal])*
@@ -161,22 +203,12 @@ macro_rules! namespace {
             $(#[doc = $doc:literal])*
             $class:ident fn $func:ident $verb:literal ($params:ident {
                 $( $(#[doc = $fdoc:literal])* $field:ident $($wire:literal)? : $ty:ty $(= $default:tt)? ),* $(,)?
-            }) -> $result:ty;
+            }) -> $result:ty $(= $state:ident)?;
         )*
     ) => {
         $(#[doc = $nsdoc])*
         pub trait $trait {
-            $(
-                $(#[doc = $doc])*
-                ///
-                /// # Errors
-                /// With the code that upstream answers in the same case.
-                fn $func(
-                    &self,
-                    cx: &$crate::verb::CallContext,
-                    params: $params,
-                ) -> Result<$result, $crate::error::VdsmError>;
-            )*
+            $( trait_method! { [$($state)?] [$($doc)*] $func $params -> $result } )*
         }
 
         $(
@@ -200,6 +232,7 @@ macro_rules! namespace {
                     method: concat!($ns, ".", $verb),
                     doc: concat!($($doc, "\n"),*),
                     class: $crate::verb::Class::$class,
+                    implemented: is_implemented!([$($state)?]),
                     params: &object_desc!($params [$($doc)*] {
                         $( [$($fdoc)*] $field $($wire)? : $ty $(= $default)? ),*
                     }),
@@ -208,27 +241,24 @@ macro_rules! namespace {
             }
         )*
 
-        /// The namespace as data.
-        pub static NAMESPACE: $crate::verb::Namespace = $crate::verb::Namespace {
-            name: $ns,
+        /// The verbs as data.
+        pub(crate) const SUBJECT: $crate::verb::Subject = $crate::verb::Subject {
             doc: concat!($($nsdoc, "\n"),*),
             verbs: &[$( <$params as $crate::verb::Verb>::DECL ),*],
         };
 
-        /// Calls the handler of a verb of this namespace with parameters that were read.
+        /// Calls the handler of one of these verbs with parameters that were read; gives the parameters back if the
+        /// verb is none of these.
         pub(crate) fn dispatch<A: $trait + ?Sized>(
             api: &A,
             cx: &$crate::verb::CallContext,
             verb: &str,
             params: serde_json::Value,
-        ) -> Option<Result<$crate::verb::Raw, $crate::error::VdsmError>> {
+        ) -> Result<Result<$crate::verb::Raw, $crate::error::VdsmError>, serde_json::Value> {
+            let _ = (api, cx);
             match verb {
-                $( $verb => Some(
-                    $crate::verb::decode::<$params>(params)
-                        .and_then(|params| api.$func(cx, params))
-                        .and_then(|answer| $crate::verb::encode(&answer)),
-                ), )*
-                _ => None,
+                $( $verb => Ok(call_method!([$($state)?] api cx params $func $params)), )*
+                _ => Err(params),
             }
         }
     };

@@ -21,6 +21,8 @@ pub struct Mismatch {
     pub expected: String,
     /// What was there: a short excerpt, or only its kind where it may be secret.
     pub found: String,
+    /// The kind of what was there, never its value: `a string`, `nothing`.
+    pub found_kind: &'static str,
 }
 
 impl fmt::Display for Mismatch {
@@ -63,16 +65,21 @@ impl Path {
 
     /// The mismatch of what was found here.
     pub(crate) fn mismatch(&self, ty: &Type, found: Option<&Value>) -> Mismatch {
+        let found_kind = found.map_or("nothing", kind);
         let found = match (ty.has_secret(), found) {
-            (_, None) => "nothing".to_owned(),
-            (true, Some(value)) => kind(value).to_owned(),
+            (_, None) | (true, Some(_)) => found_kind.to_owned(),
             (false, Some(value)) => describe(value),
         };
-        self.noted(ty.to_string(), found)
+        self.noted(ty.to_string(), found, found_kind)
     }
 
     /// A mismatch in free words.
-    pub(crate) fn noted(&self, expected: String, found: String) -> Mismatch {
+    pub(crate) fn noted(
+        &self,
+        expected: String,
+        found: String,
+        found_kind: &'static str,
+    ) -> Mismatch {
         let path = if self.0.is_empty() {
             "params".to_owned()
         } else {
@@ -82,6 +89,7 @@ impl Path {
             path,
             expected,
             found,
+            found_kind,
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct VerbDecl {
     pub doc: &'static str,
     /// How long it may take.
     pub class: Class,
+    /// Is it served in this version? If not, calling it answers [`VdsmError::not_implemented`].
+    pub implemented: bool,
     /// Its parameters; their order is that of positional parameters.
     pub params: &'static ObjectDesc,
     /// What it answers.
@@ -57,7 +59,40 @@ impl VerbDecl {
     /// # Errors
     /// -32602 naming the path, the expected and the found, for what cannot be understood.
     pub fn read(&self, raw: Option<&RawValue>) -> Result<(Value, Vec<Mismatch>), VdsmError> {
+        self.examine(raw)
+            .map_err(|refused| VdsmError::invalid_params(&refused))
+    }
+
+    /// As [`VerbDecl::read`]; what cannot be understood is told as data.
+    ///
+    /// # Errors
+    /// What cannot be understood.
+    pub fn examine(&self, raw: Option<&RawValue>) -> Result<(Value, Vec<Mismatch>), Vec<Mismatch>> {
         coerce::read_params(self.params, raw)
+    }
+
+    /// Does it only look? Such a verb may be dropped once nobody waits for its answer; all others are carried out.
+    ///
+    /// By its name: the API calls what looks `get...` and a few words more, and everything else by what it does.
+    pub fn only_looks(&self) -> bool {
+        const WORDS: [&str; 15] = [
+            "backup_info",
+            "dump",
+            "dump_checkpoint",
+            "dumpxmls",
+            "echo",
+            "hostdevListByCaps",
+            "info",
+            "list_checkpoints",
+            "measure",
+            "ping",
+            "ping2",
+            "screenshot",
+            "status",
+            "validate",
+            "volumes_info",
+        ];
+        self.name.starts_with("get") || WORDS.contains(&self.name)
     }
 
     /// The first line of the documentation.
@@ -75,6 +110,44 @@ pub struct Namespace {
     pub doc: &'static str,
     /// Its verbs, in declared order.
     pub verbs: &'static [&'static VerbDecl],
+}
+
+/// Verbs of one namespace that belong together, as one file declares them.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// What they are about.
+    pub(crate) doc: &'static str,
+    /// The verbs, in declared order.
+    pub(crate) verbs: &'static [&'static VerbDecl],
+}
+
+/// How many verbs there are in all.
+pub(crate) const fn count(mut subjects: &[Subject]) -> usize {
+    let mut count = 0;
+    while let [first, rest @ ..] = subjects {
+        count += first.verbs.len();
+        subjects = rest;
+    }
+    count
+}
+
+/// The verbs of all subjects in one list; `N` is their [`count`].
+pub(crate) const fn joined<const N: usize>(
+    none: &'static VerbDecl,
+    mut subjects: &[Subject],
+) -> [&'static VerbDecl; N] {
+    let mut all = [none; N];
+    let mut free: &mut [&'static VerbDecl] = &mut all;
+    while let [first, rest @ ..] = subjects {
+        let mut verbs = first.verbs;
+        while let ([verb, more @ ..], [place, after @ ..]) = (verbs, free) {
+            *place = verb;
+            verbs = more;
+            free = after;
+        }
+        subjects = rest;
+    }
+    all
 }
 
 /// The parameters of a verb name the verb and its answer.

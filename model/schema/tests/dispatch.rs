@@ -431,3 +431,43 @@ proptest! {
         let _ = schema::check(&value, verb.result);
     }
 }
+
+#[test]
+fn what_only_looks_is_told_from_what_does() {
+    let looks = |method: &str| schema::find(method).map(schema::VerbDecl::only_looks);
+    for method in [
+        "Host.getStats",
+        "Host.dumpxmls",
+        "Volume.getInfo",
+        "StorageDomain.validate",
+        "VM.screenshot",
+    ] {
+        assert_eq!(looks(method), Some(true), "{method}");
+    }
+    for method in [
+        "VM.create",
+        "VM.destroy",
+        "Volume.create",
+        "Volume.setDescription",
+        "StoragePool.connect",
+        "StoragePool.spmStart",
+        "Image.prepare",
+        "Task.stop",
+        "Host.setLogLevel",
+    ] {
+        assert_eq!(looks(method), Some(false), "{method}");
+    }
+    // No word of a verb that changes something begins or sounds as one that looks.
+    const DOES: [&str; 12] = [
+        "set", "create", "delete", "remove", "add", "start", "stop", "move", "copy", "merge",
+        "update", "clear",
+    ];
+    for verb in schema::verbs().filter(|verb| verb.only_looks()) {
+        let name = verb.name.to_lowercase();
+        assert!(
+            DOES.iter().all(|word| !name.starts_with(word)),
+            "{}",
+            verb.method
+        );
+    }
+}
