@@ -52,11 +52,18 @@ pub enum RpcCode {
     NoBindings,
     /// No response came.
     NoResponse,
+    /// The verb is declared, and not implemented in this version.
+    ///
+    /// Ours alone. JSON-RPC leaves -32099 to -32000 to the server, upstream has none of these, and neither has
+    /// Engine: its log shows number and text, and the call fails as one with an unknown code. The codes that exist
+    /// say something else: -32601 that the agent does not know the verb, 44 (`MethodNotImplemented`) and 75
+    /// (`UnsupportedOperation`) are answers of verbs that were tried.
+    NotImplemented,
 }
 
 impl RpcCode {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Parse,
         Self::InvalidRequest,
         Self::MethodNotFound,
@@ -64,6 +71,7 @@ impl RpcCode {
         Self::Internal,
         Self::NoBindings,
         Self::NoResponse,
+        Self::NotImplemented,
     ];
 
     /// The number on the wire.
@@ -76,10 +84,11 @@ impl RpcCode {
             Self::Internal => -32603,
             Self::NoBindings => -32604,
             Self::NoResponse => -32605,
+            Self::NotImplemented => -32001,
         }
     }
 
-    /// Upstream's text.
+    /// The text: upstream's, but for what is ours.
     pub const fn text(self) -> &'static str {
         match self {
             Self::Parse => {
@@ -91,6 +100,7 @@ impl RpcCode {
             Self::Internal => "Internal JSON-RPC error",
             Self::NoBindings => "Missing bindings for JSON-RPC.",
             Self::NoResponse => "No response for JSON-RPC request",
+            Self::NotImplemented => "The method is declared, and not implemented in this version",
         }
     }
 
@@ -181,6 +191,11 @@ impl VdsmError {
     /// No such verb (-32601).
     pub fn method_not_found(method: &str) -> Self {
         RpcCode::MethodNotFound.context([("method", method)])
+    }
+
+    /// A verb that is declared, and not implemented in this version (-32001).
+    pub fn not_implemented(method: &str) -> Self {
+        RpcCode::NotImplemented.context([("method", method)])
     }
 
     /// Parameters that cannot be understood (-32602): `path: expected X, found Y; ...`.

@@ -50,6 +50,7 @@ pub mod events;
 pub mod host;
 pub mod image;
 pub mod mismatch;
+pub mod openrpc;
 pub mod pool;
 pub mod redact;
 pub mod secret;
@@ -65,6 +66,7 @@ pub use error::{Code, RpcCode, VdsmError};
 pub use host::HostApi;
 pub use image::ImageApi;
 pub use mismatch::Mismatch;
+pub use openrpc::document as openrpc;
 pub use pool::StoragePoolApi;
 pub use redact::redact;
 pub use secret::{DomainXml, Secret};
@@ -76,21 +78,18 @@ pub use volume::VolumeApi;
 
 use serde_json::value::RawValue;
 
-/// All namespaces, in the order of documentation.
-pub static NAMESPACES: &[&Namespace] = &[
-    &host::NAMESPACE,
-    &vm::NAMESPACE,
-    &pool::NAMESPACE,
-    &domain::NAMESPACE,
-    &volume::NAMESPACE,
-    &image::NAMESPACE,
-    &task::NAMESPACE,
-];
+namespaces! {
+    "Host": host => HostApi;
+    "VM": vm => VmApi;
+    "StoragePool": pool => StoragePoolApi;
+    "StorageDomain": domain => StorageDomainApi;
+    "Volume": volume => VolumeApi;
+    "Image": image => ImageApi;
+    "Task": task => TaskApi;
+}
 
 /// The whole API: what a server implements.
-pub trait Api:
-    HostApi + VmApi + StoragePoolApi + StorageDomainApi + VolumeApi + ImageApi + TaskApi
-{
+pub trait Api: Handlers {
     /// Told before the handler runs, when parameters had to be coerced, were not known or cannot be understood;
     /// for a log.
     fn mismatched(&self, cx: &CallContext, verb: &'static VerbDecl, mismatches: &[Mismatch]) {
@@ -103,11 +102,17 @@ pub trait Api:
     }
 }
 
-/// All verbs.
+/// All verbs, also those that are declared and not implemented.
 pub fn verbs() -> impl Iterator<Item = &'static VerbDecl> {
     NAMESPACES
         .iter()
         .flat_map(|namespace| namespace.verbs.iter().copied())
+}
+
+/// The verbs that are declared and not implemented in this version: calling one answers
+/// [`VdsmError::not_implemented`], whatever its parameters.
+pub fn unimplemented() -> impl Iterator<Item = &'static VerbDecl> {
+    verbs().filter(|verb| !verb.implemented)
 }
 
 /// The namespace with this name.
@@ -132,7 +137,7 @@ pub fn find(method: &str) -> Option<&'static VerbDecl> {
 /// thread, writes its answer.
 ///
 /// # Errors
-/// -32601 for a verb that is not declared, -32602 for parameters that cannot be understood, and the handler's own.
+/// -32601 for a verb that is not declared, -32001 for one that is not implemented, -32602 for parameters that cannot be understood, and the handler's own.
 pub fn dispatch<A: Api + ?Sized>(
     api: &A,
     cx: &CallContext,
@@ -140,19 +145,11 @@ pub fn dispatch<A: Api + ?Sized>(
     params: Option<&RawValue>,
 ) -> Result<Raw, VdsmError> {
     let verb = find(method).ok_or_else(|| VdsmError::method_not_found(method))?;
+    if !verb.implemented {
+        return Err(VdsmError::not_implemented(method));
+    }
     let params = read(api, cx, verb, params)?;
-    let name = verb.name;
-    let called = match verb.namespace {
-        "Host" => host::dispatch(api, cx, name, params),
-        "VM" => vm::dispatch(api, cx, name, params),
-        "StoragePool" => pool::dispatch(api, cx, name, params),
-        "StorageDomain" => domain::dispatch(api, cx, name, params),
-        "Volume" => volume::dispatch(api, cx, name, params),
-        "Image" => image::dispatch(api, cx, name, params),
-        "Task" => task::dispatch(api, cx, name, params),
-        _ => None,
-    };
-    called.unwrap_or_else(|| Err(VdsmError::method_not_found(method)))
+    called(api, cx, verb, params)
 }
 
 /// Reads parameters, tells what is wrong with them, and refuses what may not pass.

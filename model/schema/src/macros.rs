@@ -263,3 +263,47 @@ macro_rules! namespace {
         }
     };
 }
+
+/// Joins subjects to namespaces: the list of them, the trait of all handlers, and the way of a call to the one that
+/// serves it. A line is `"Name": module => Trait, module => Trait;`; the first module speaks for the namespace.
+macro_rules! namespaces {
+    ($(
+        $name:literal: $( $($module:ident)::+ => $trait:ident ),+ ;
+    )*) => {
+        /// All namespaces, in the order of documentation.
+        pub static NAMESPACES: &[&Namespace] = &[$({
+            const SUBJECTS: &[$crate::verb::Subject] = &[$( $($module)::+::SUBJECT ),+];
+            const VERBS: [&VerbDecl; $crate::verb::count(SUBJECTS)] = $crate::verb::joined(SUBJECTS);
+            &Namespace {
+                name: $name,
+                doc: $crate::verb::first(SUBJECTS).doc,
+                verbs: &VERBS,
+            }
+        }),*];
+
+        /// The handlers of all verbs that are implemented; who has the handlers has this trait.
+        pub trait Handlers: $( $( $($module)::+::$trait + )+ )* {}
+
+        impl<T: $( $( $($module)::+::$trait + )+ )* ?Sized> Handlers for T {}
+
+        /// Calls the handler of a verb with parameters that were read.
+        fn called<A: Handlers + ?Sized>(
+            api: &A,
+            cx: &CallContext,
+            verb: &VerbDecl,
+            params: serde_json::Value,
+        ) -> Result<Raw, VdsmError> {
+            match verb.namespace {
+                $( $name => {
+                    $( let params = match $($module)::+::dispatch(api, cx, verb.name, params) {
+                        Ok(answer) => return answer,
+                        Err(params) => params,
+                    }; )+
+                    drop(params);
+                } )*
+                _ => drop(params),
+            }
+            Err(VdsmError::method_not_found(verb.method))
+        }
+    };
+}

@@ -121,6 +121,15 @@ pub(crate) struct Subject {
     pub(crate) verbs: &'static [&'static VerbDecl],
 }
 
+/// The subject that speaks for its namespace.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler: with no subject nothing builds"
+)]
+pub(crate) const fn first(subjects: &'static [Subject]) -> &'static Subject {
+    &subjects[0]
+}
+
 /// How many verbs there are in all.
 pub(crate) const fn count(mut subjects: &[Subject]) -> usize {
     let mut count = 0;
@@ -132,20 +141,21 @@ pub(crate) const fn count(mut subjects: &[Subject]) -> usize {
 }
 
 /// The verbs of all subjects in one list; `N` is their [`count`].
-pub(crate) const fn joined<const N: usize>(
-    none: &'static VerbDecl,
-    mut subjects: &[Subject],
-) -> [&'static VerbDecl; N] {
-    let mut all = [none; N];
-    let mut free: &mut [&'static VerbDecl] = &mut all;
-    while let [first, rest @ ..] = subjects {
-        let mut verbs = first.verbs;
-        while let ([verb, more @ ..], [place, after @ ..]) = (verbs, free) {
-            *place = verb;
-            verbs = more;
-            free = after;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler: with an index out of bounds nothing builds"
+)]
+pub(crate) const fn joined<const N: usize>(subjects: &[Subject]) -> [&'static VerbDecl; N] {
+    let mut all = [subjects[0].verbs[0]; N];
+    let (mut at, mut of) = (0, 0);
+    while of < subjects.len() {
+        let mut nth = 0;
+        while nth < subjects[of].verbs.len() {
+            all[at] = subjects[of].verbs[nth];
+            at += 1;
+            nth += 1;
         }
-        subjects = rest;
+        of += 1;
     }
     all
 }
