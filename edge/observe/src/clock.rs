@@ -27,6 +27,11 @@ pub fn now_rfc3339() -> String {
     rfc3339(since_epoch())
 }
 
+/// `2026-11-22T06:39:42Z`, of seconds since 1970; empty beyond the year 9999.
+pub fn rfc3339_seconds(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |t| t.to_string())
+}
+
 fn rfc3339(since: Duration) -> String {
     let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_microsecond(micros).map_or_else(|_| String::new(), |t| format!("{t:.6}"))
@@ -48,6 +53,8 @@ mod tests {
         let time = Duration::new(1_795_329_582, 123_456_789);
         assert_eq!(rfc3339(time), "2026-11-22T06:39:42.123456Z");
         assert_eq!(rfc3339(Duration::MAX), "");
+        assert_eq!(rfc3339_seconds(1_795_329_582), "2026-11-22T06:39:42Z");
+        assert_eq!(rfc3339_seconds(i64::MAX), "");
     }
 
     #[test]

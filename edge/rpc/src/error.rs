@@ -24,13 +24,21 @@ pub enum Error {
     /// A PEM file is missing, unreadable, or holds nothing of the kind wanted.
     #[error("read {what} from {}", path.display())]
     Pem {
-        /// `certificate`, `private key` or `CA certificate`.
+        /// `certificate`, `private key`, `CA certificate` or `revocation list`.
         what: &'static str,
         /// File of the configuration.
         path: PathBuf,
         /// What the parser said.
         #[source]
         source: rustls_pki_types::pem::Error,
+    },
+    /// A PEM file holds something of the kind wanted that is no X.509.
+    #[error("{what} in {} is not X.509", path.display())]
+    NotX509 {
+        /// `certificate`, `CA certificate` or `revocation list`.
+        what: &'static str,
+        /// File of the configuration.
+        path: PathBuf,
     },
     /// The files are readable, but TLS refuses them: key and certificate that do not belong
     /// together, an unsupported key, a CA certificate that is none.

@@ -28,10 +28,12 @@ pub use client::{Client, ClientConfig, ClientError, Event, HeartBeat, Subscripti
 pub use error::Error;
 pub use jsonrpc::{Reply, RpcError};
 pub use server::{
-    Call, CallContext, ConnectionId, Gone, Limits, PeerInfo, Publisher, Security, Server, ServerConfig,
-    Service, Shutdown,
+    Call, CallContext, ConnectionId, Gone, Limits, PeerInfo, Publisher, Security, Server,
+    ServerConfig, Service, Shutdown,
 };
-pub use tls::TlsFiles;
+pub use tls::keeper::{Keeper, Refresh};
+pub use tls::validity::Validity;
+pub use tls::{ServerTls, TlsFiles};
 
 /// Queue that requests go to, as Engine and upstream's client name it.
 pub const REQUEST_QUEUE: &str = "jms.topic.vdsm_requests";

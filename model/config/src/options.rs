@@ -89,6 +89,12 @@ options! {
         ssl: bool = "true", boolean();
         /// Ours. Folder of certificates: keys/vdsmkey.pem, certs/vdsmcert.pem and certs/cacert.pem beneath it.
         trust_store_path: PathBuf = "/etc/pki/vdsm", path();
+        /// Refuse clients unless a name in their certificate belongs to the address that they come from. Clients of
+        /// this host are let in always.
+        verify_client_cert: bool = "false", boolean();
+        /// Ours. File of revocation lists (PEM), one for each authority that certifies clients; clients that stand
+        /// there are refused. Empty: revocation is not looked at.
+        revocation_lists: Option<PathBuf> = "", kind::optional_path();
         /// Memory kept for the host, MiB.
         host_mem_reserve: u32 = "256", int(0..=1_048_576);
         /// Memory kept for programs that the agent does not manage, MiB.
@@ -156,6 +162,8 @@ options! {
         max_frame_bytes: usize = "4194304", int(4_096..=268_435_456);
         /// Ours. Connections at one time; more are closed at once.
         max_connections: usize = "2000", int(1..=100_000);
+        /// Ours. Connections from one address at one time; 0 is three quarters of max_connections.
+        max_connections_per_peer: usize = "0", int(0..=100_000);
         /// Ours. Seconds within which a new connection must have said what it speaks and, with TLS, who it is.
         handshake_timeout: Duration = "10", seconds(1..=300);
         /// Ours. Seconds without a byte after which a connection without heart-beat and subscription is closed; 0 never.
@@ -215,5 +223,12 @@ options! {
         max_clients: usize = "16", int(1..=1_024);
         /// Seconds that one request may take, its sending and answer included.
         request_timeout: Duration = "10", seconds(1..=300);
+    }
+
+    /// For developers.
+    [devel] Devel {
+        /// Refuse parameters that are not as declared even where they can be understood, and compare every answer and
+        /// event with its declaration.
+        api_strict_mode: bool = "false", boolean();
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::net::sockopt;
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -18,7 +19,7 @@ use super::session::Session;
 use super::{ConnectionId, PeerInfo, Security, Shared};
 use crate::link::{CloseReason, Link, LinkTimes, linger};
 use crate::outbox::Outbox;
-use crate::tls;
+use crate::tls::names;
 
 /// Wait after a failed accept: it fails for want of descriptors or memory, which others may return.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -130,7 +131,9 @@ impl Connection {
             Security::Tls(config) => {
                 let stream = self.handshake(config, stream).await?;
                 let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let common_name = certificates.first().and_then(tls::common_name);
+                let certificate = certificates.first();
+                let common_name = certificate.and_then(names::common_name);
+                self.compare_names(certificate).await?;
                 self.speak(stream, peer(common_name)).await
             }
         }
@@ -151,6 +154,30 @@ impl Connection {
             ))),
             Err(_) => Err(io::Error::other(format!(
                 "no TLS handshake within {} s",
+                limit.as_secs()
+            ))),
+        }
+    }
+
+    async fn compare_names(&self, certificate: Option<&CertificateDer<'_>>) -> io::Result<()> {
+        let Some(certificate) = certificate.filter(|_| self.shared.config.verify_names) else {
+            return Ok(());
+        };
+        let limit = self.shared.config.limits.first_frame;
+        let compare = async {
+            // Names are looked up on threads that block: few at once, so that calls find threads too.
+            let _turn = self.shared.lookups.acquire().await;
+            names::belongs_to(certificate, self.address.ip()).await
+        };
+        match self.unless_stopped(timeout(limit, compare)).await? {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::Error::other(format!(
+                "no name of the certificate ({}) belongs to {}",
+                names::common_name(certificate).unwrap_or_default(),
+                self.address.ip()
+            ))),
+            Err(_) => Err(io::Error::other(format!(
+                "the certificate's names were not looked up within {} s",
                 limit.as_secs()
             ))),
         }

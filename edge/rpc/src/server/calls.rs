@@ -287,9 +287,9 @@ async fn finish(call: Running) -> Reply {
 
 fn unwound(outcome: Result<Reply, Box<dyn Any + Send>>) -> Reply {
     outcome.unwrap_or_else(|panic| {
+        // A text that was composed may hold parameters, which no log may show.
         let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        tracing::error!(panic = text.unwrap_or("no text"), "a call panicked");
+        tracing::error!(panic = text.unwrap_or("not shown"), "a call panicked");
         Err(RpcError::internal("the call panicked"))
     })
 }

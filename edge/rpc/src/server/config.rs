@@ -14,6 +14,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// TLS or not.
     pub security: Security,
+    /// Whether a name of a client's certificate must belong to the address that it comes from (upstream's
+    /// `verify_client_cert`); without it the chain to the CA alone counts.
+    pub verify_names: bool,
     /// Destinations whose messages are requests; so are those of their dotted children.
     pub request_queues: Vec<String>,
     /// Destination of [`Publisher::publish_event`](crate::Publisher::publish_event).
@@ -28,6 +31,7 @@ impl ServerConfig {
         Self {
             listen,
             security,
+            verify_names: false,
             request_queues: vec![REQUEST_QUEUE.to_owned(), IRS_REQUEST_QUEUE.to_owned()],
             event_queue: EVENT_QUEUE.to_owned(),
             limits: Limits::default(),

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +31,9 @@ use hub::Hub;
 
 pub use config::{Limits, Security, ServerConfig};
 pub use hub::Publisher;
+
+/// Look-ups of names at one time, see [`ServerConfig::verify_names`].
+const LOOKUPS: usize = 2;
 
 /// Whoever answers requests.
 ///
@@ -127,6 +131,8 @@ pub struct Server {
 struct Shared {
     config: ServerConfig,
     security: RwLock<Security>,
+    /// Look-ups of names at one time.
+    lookups: Semaphore,
     service: Arc<dyn DynService>,
     hub: Arc<Hub>,
     /// Stop accepting.
@@ -155,9 +161,18 @@ impl Server {
         let address = config.listen;
         let fail = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
-        let local_addr = listener.local_addr().map_err(fail)?;
+        let mut server = Self::closed(config, service);
+        server.local_addr = listener.local_addr().map_err(fail)?;
+        server.accept_from(listener);
+        Ok(server)
+    }
+
+    /// A server that listens nowhere until [`Server::open`].
+    pub fn closed<S: Service>(config: ServerConfig, service: S) -> Self {
+        let local_addr = config.listen;
         let shared = Arc::new(Shared {
             security: RwLock::new(config.security.clone()),
+            lookups: Semaphore::new(LOOKUPS),
             hub: Arc::new(Hub::new(config.event_queue.clone())),
             service: Arc::new(service),
             stop: CancellationToken::new(),
@@ -166,10 +181,28 @@ impl Server {
             calls: TaskTracker::new(),
             config,
         });
-        let connections = shared.connections.clone();
-        connections.spawn(accept::serve(shared.clone(), listener));
-        tracing::info!(address = %local_addr, "listening");
-        Ok(Self { shared, local_addr })
+        Self { shared, local_addr }
+    }
+
+    /// Serves a socket that listens already, such as one of the service manager's; what waits in its queue is
+    /// taken first. Any number of sockets can be served. On the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] with the socket's own address.
+    pub fn open(&self, listener: std::net::TcpListener) -> Result<(), Error> {
+        let address = listener.local_addr().unwrap_or(self.local_addr);
+        let fail = |source| Error::Listen { address, source };
+        listener.set_nonblocking(true).map_err(fail)?;
+        self.accept_from(TcpListener::from_std(listener).map_err(fail)?);
+        Ok(())
+    }
+
+    fn accept_from(&self, listener: TcpListener) {
+        let shared = &self.shared;
+        let address = listener.local_addr().unwrap_or(self.local_addr);
+        let accepting = accept::serve(shared.clone(), listener);
+        shared.connections.spawn(accepting);
+        tracing::info!(%address, "listening");
     }
 
     /// Address that is listened on, with the port that the system chose if none was given.

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, date_time_ymd,
 };
 use rpc::TlsFiles;
 use tempfile::TempDir;
@@ -50,12 +51,51 @@ impl Ca {
         self.dir.path().join("ca.pem")
     }
 
+    /// The list of revoked serial numbers, as PEM; overdue since 2020 or due in 2090.
+    pub(crate) fn revocations(&self, serials: &[u64], overdue: bool) -> String {
+        let due = if overdue { 2020 } else { 2090 };
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2019, 6, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2019, 1, 1),
+            next_update: date_time_ymd(due, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
     /// Key and certificate of an end, trusting this CA.
     pub(crate) fn end(&self, common_name: &str) -> TlsFiles {
         self.shaped(common_name, Shape::default())
     }
 
     pub(crate) fn shaped(&self, common_name: &str, shape: Shape) -> TlsFiles {
+        self.changed(common_name, |params| {
+            if shape.expired {
+                params.not_before = date_time_ymd(2019, 1, 1);
+                params.not_after = date_time_ymd(2020, 1, 1);
+            }
+            if shape.not_yet {
+                params.not_before = date_time_ymd(2090, 1, 1);
+                params.not_after = date_time_ymd(2091, 1, 1);
+            }
+            assert!(params.subject_alt_names.is_empty());
+        })
+    }
+
+    /// As [`Ca::end`], changed before it is signed.
+    pub(crate) fn changed(
+        &self,
+        common_name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> TlsFiles {
         let mut params = CertificateParams::default();
         params.distinguished_name = name(common_name);
         params.key_usages = vec![
@@ -66,15 +106,7 @@ impl Ca {
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        if shape.expired {
-            params.not_before = date_time_ymd(2019, 1, 1);
-            params.not_after = date_time_ymd(2020, 1, 1);
-        }
-        if shape.not_yet {
-            params.not_before = date_time_ymd(2090, 1, 1);
-            params.not_after = date_time_ymd(2091, 1, 1);
-        }
-        assert!(params.subject_alt_names.is_empty());
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let stem = uuid::Uuid::new_v4().to_string();

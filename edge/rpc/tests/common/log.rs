@@ -1,6 +1,7 @@
 //! The log of a test binary, to look for reasons in.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Mutex, Once};
 
 static TEXT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -32,7 +33,12 @@ pub(crate) fn init() {
 
 /// Waits for a line about the client with this port that holds `text`.
 pub(crate) async fn reason(port: u16, text: &str) {
-    let peer = format!("peer=127.0.0.1:{port} ");
+    reason_of(&SocketAddr::from(([127, 0, 0, 1], port)), text).await;
+}
+
+/// Waits for a line about this client that holds `text`.
+pub(crate) async fn reason_of(peer: &SocketAddr, text: &str) {
+    let peer = format!("peer={peer} ");
     super::until(&format!("a log line for {peer} with {text}"), || {
         let log = String::from_utf8_lossy(&TEXT.lock().unwrap()).into_owned();
         log.lines()

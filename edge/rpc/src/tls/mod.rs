@@ -4,6 +4,16 @@
 //! client, and a client every server, whose certificate chains to the CA given, is within its time
 //! and may be used for that end. TLS 1.2 and 1.3. Sessions are not resumed, so that each connection
 //! is verified anew, and no tickets are sent.
+//!
+//! A server may have a file of revocation lists ([`ServerTls::revoked`]); with one, every client's certificate
+//! must be covered by a list of its issuer and not stand in it. A list that is overdue still counts.
+//!
+//! Look next: [`keeper`] (files that change while the server runs), [`validity`] (until when certificates hold),
+//! [`names`] (the optional comparison of a client's name with its address).
+
+pub(crate) mod keeper;
+pub(crate) mod names;
+pub(crate) mod validity;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +23,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+};
 
 use crate::Error;
 
@@ -28,26 +40,56 @@ pub struct TlsFiles {
     pub ca: PathBuf,
 }
 
-impl TlsFiles {
+/// What the TLS of a server is made of.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Certificate, key, and the CA of clients.
+    pub files: TlsFiles,
+    /// Revocation lists (PEM, one or more): with this file every issuer of client certificates must have its
+    /// list in it, and a client whose certificate stands there is refused.
+    pub revoked: Option<PathBuf>,
+}
+
+impl ServerTls {
     /// Configuration of a server that demands a client certificate.
     ///
     /// # Errors
     /// [`Error::Pem`], [`Error::Tls`], [`Error::Verifier`].
-    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
-        let provider = provider();
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone())
-                .build()
-                .map_err(|source| Error::Verifier { source })?;
+    pub fn load(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
+        let (files, provider) = (&self.files, provider());
+        let roots = Arc::new(files.roots()?);
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+        if let Some(path) = &self.revoked {
+            verifier = verifier
+                .with_crls(read_revocations(path)?)
+                .only_check_end_entity_revocation();
+        }
+        let verifier = verifier
+            .build()
+            .map_err(|source| Error::Verifier { source })?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|source| Error::Tls { source })?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(self.chain()?, self.private_key()?)
+            .with_single_cert(files.chain()?, files.private_key()?)
             .map_err(|source| Error::Tls { source })?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
+    }
+}
+
+impl TlsFiles {
+    /// Configuration of a server that demands a client certificate, without revocation lists.
+    ///
+    /// # Errors
+    /// [`Error::Pem`], [`Error::Tls`], [`Error::Verifier`].
+    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, Error> {
+        let tls = ServerTls {
+            files: self.clone(),
+            revoked: None,
+        };
+        tls.load()
     }
 
     /// Configuration of a client that shows its certificate and verifies the server's chain, not
@@ -118,11 +160,20 @@ fn read_certificates(
     Ok(certificates)
 }
 
-/// Common name of a certificate's subject, if it has one that is text.
-pub(crate) fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let name = parsed.subject().iter_common_name().next()?;
-    name.as_str().ok().map(ToOwned::to_owned)
+fn read_revocations(path: &PathBuf) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    let fail = |source| Error::Pem {
+        what: "revocation list",
+        path: path.clone(),
+        source,
+    };
+    let lists = CertificateRevocationListDer::pem_file_iter(path)
+        .map_err(fail)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
+    if lists.is_empty() {
+        return Err(fail(rustls_pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(lists)
 }
 
 /// Verifies that a server's certificate chains to the roots and is valid now; compares no name.
