@@ -4,14 +4,19 @@
 //! Pure data: absent facts are `None` or empty, never a made-up value. [`Facts`] changes slowly (read for
 //! capabilities), [`Sample`] is taken every few seconds (two of them make statistics).
 //!
-//! Look next: `network.rs` for interfaces, addresses and routes; `sample.rs` for samples.
+//! Beside facts there is [`HostPort`]: how hosts and ports are written wherever they are.
+//!
+//! Look next: `network.rs` for interfaces, addresses and routes; `sample.rs` for samples; `address.rs` for
+//! `host:port`.
 #![forbid(unsafe_code)]
 
+mod address;
 mod network;
 mod sample;
 
 use std::collections::BTreeMap;
 
+pub use address::{Host, HostError, HostPort, HostPortError, Zone};
 pub use network::{
     Address, AddressScope, Bond, Bridge, Link, LinkCounters, LinkKind, Network, Route, VlanLink,
 };
