@@ -1,6 +1,7 @@
 //! The root helper: a closed list of privileged requests.
 //!
-//! Owns the socket of the configuration's `[supervdsm]` section. It reads its configuration, opens the socket,
+//! Owns the socket of the configuration's `[supervdsm]` section. It reads its configuration, opens the socket (or takes
+//! the one that systemd holds for it),
 //! gives up all capabilities but those that its requests need, and then serves one request a connection, each
 //! on a thread of its own, bounded in number and time. It ends at SIGTERM or SIGINT and takes its socket away.
 //! It keeps no state: a request that was cut off is asked again.
@@ -52,6 +53,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let Loaded { config, warnings } = load(arguments.config.as_deref())?;
+    // Before any thread: it takes variables out of the environment.
+    let held = systemd::unix_listener()?;
     logging::start(&config.vars)?;
     for warning in warnings {
         warn!("{warning}");
@@ -59,7 +62,10 @@ fn run(arguments: &Arguments) -> Result<()> {
     let options = &config.supervdsm;
     let socket = arguments.socket.as_ref().unwrap_or(&options.socket);
     let policy = Arc::new(policy(options)?);
-    let server = server::Server::bind(socket, policy.client, options)?;
+    let server = match held {
+        Some(listener) => server::Server::held(listener, options)?,
+        None => server::Server::bind(socket, policy.client, options)?,
+    };
     confine::confine()?;
     info!(
         socket = %socket.display(),
@@ -68,6 +74,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         "supervdsmd {} serves",
         env!("CARGO_PKG_VERSION")
     );
+    systemd::ready("serving");
     server.run(&policy)?;
     info!("supervdsmd ends");
     Ok(())

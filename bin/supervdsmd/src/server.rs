@@ -27,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A socket that is listened on.
 pub(crate) struct Server {
-    path: PathBuf,
+    /// To be taken away at the end; `None` if it is the service manager's.
+    path: Option<PathBuf>,
     listener: UnixListener,
     /// Readable once a signal asked to end.
     ended: UnixStream,
@@ -39,12 +40,6 @@ impl Server {
     /// living helper listens on is an error.
     pub(crate) fn bind(path: &Path, client: u32, options: &Supervdsm) -> Result<Self> {
         remove_stale(path)?;
-        let (ended, signalled) = UnixStream::pair().context("cannot make a pair of sockets")?;
-        for signal in [SIGTERM, SIGINT] {
-            let writer = signalled.try_clone().context("cannot copy a descriptor")?;
-            signal_hook::low_level::pipe::register(signal, writer)
-                .context("cannot take signals")?;
-        }
         // Nobody else may connect between bind and chown.
         let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
         let bound = UnixListener::bind(path);
@@ -55,10 +50,19 @@ impl Server {
         listener
             .set_nonblocking(true)
             .context("cannot set the socket up")?;
+        Self::of(listener, Some(path.to_owned()), options)
+    }
+
+    /// Serves a socket that the service manager holds: owner, mode and end of it are its affair.
+    pub(crate) fn held(listener: UnixListener, options: &Supervdsm) -> Result<Self> {
+        Self::of(listener, None, options)
+    }
+
+    fn of(listener: UnixListener, path: Option<PathBuf>, options: &Supervdsm) -> Result<Self> {
         Ok(Self {
-            path: path.to_owned(),
+            path,
             listener,
-            ended,
+            ended: signals()?,
             places: Arc::new(Places::new(options.max_clients)),
         })
     }
@@ -75,7 +79,9 @@ impl Server {
                 }
             }
         }
-        let _ = std::fs::remove_file(&self.path);
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
         let left = self.places.wait_empty(policy.deadline);
         if left > 0 {
             warn!(left, "requests are stuck and are abandoned");
@@ -108,6 +114,16 @@ impl Server {
             warn!(%error, "cannot start a thread: the client is turned away");
         }
     }
+}
+
+/// Readable once a signal asks to end.
+fn signals() -> Result<UnixStream> {
+    let (ended, signalled) = UnixStream::pair().context("cannot make a pair of sockets")?;
+    for signal in [SIGTERM, SIGINT] {
+        let writer = signalled.try_clone().context("cannot copy a descriptor")?;
+        signal_hook::low_level::pipe::register(signal, writer).context("cannot take signals")?;
+    }
+    Ok(ended)
 }
 
 fn is_passing(error: &io::Error) -> bool {
