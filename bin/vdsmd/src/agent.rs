@@ -11,6 +11,7 @@ use uuid::Uuid;
 use vm::VmManager;
 
 use crate::{
+    checks::Teller,
     errors,
     host::HostView,
     ports::{TaskJournal, failure},
@@ -28,12 +29,19 @@ pub(crate) struct Agent {
     pub(crate) tasks: TaskManager,
     /// The host.
     pub(crate) host: HostView,
+    /// Tells what is not as declared.
+    pub(crate) mismatches: Arc<Teller>,
 }
 
 impl Agent {
     /// Are VMs still being found?
     pub(crate) fn recovering(&self) -> bool {
         self.vms.is_recovering()
+    }
+
+    /// Is what is not as declared an error, even if it can be understood?
+    pub(crate) fn strict_api(&self) -> bool {
+        self.config.devel.api_strict_mode
     }
 
     /// Makes a task of storage and answers its id.

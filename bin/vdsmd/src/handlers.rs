@@ -12,17 +12,25 @@ mod words;
 
 use schema::{Api, CallContext, Mismatch, VdsmError, VerbDecl};
 
-use crate::agent::Agent;
+use crate::{
+    agent::Agent,
+    checks::{Origin, What},
+};
 
 /// Answer of a handler.
 type Answer<T> = Result<T, VdsmError>;
 
 impl Api for Agent {
     fn mismatched(&self, cx: &CallContext, verb: &'static VerbDecl, mismatches: &[Mismatch]) {
-        let flow_id = cx.flow_id.as_deref().unwrap_or("");
-        let client = cx.client.map(|it| it.to_string()).unwrap_or_default();
-        for mismatch in mismatches {
-            tracing::error!(target: "vdsm.schema", verb = verb.method, flow_id, client, "{mismatch}");
-        }
+        let origin = Origin {
+            what: What::Parameters,
+            name: verb.method,
+            cx: Some(cx),
+        };
+        self.mismatches.tell(&origin, mismatches);
+    }
+
+    fn strict(&self) -> bool {
+        self.strict_api()
     }
 }

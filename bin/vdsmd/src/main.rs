@@ -15,10 +15,12 @@
 
 mod accelerator;
 mod agent;
+mod checks;
 mod errors;
 mod handlers;
 mod host;
 mod logging;
+mod panics;
 mod ports;
 mod service;
 mod settings;
@@ -74,6 +76,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         return check(&warnings);
     }
     logging::start(&config.vars)?;
+    panics::tell_in_the_log();
     for warning in &warnings {
         tracing::warn!("{warning}");
     }

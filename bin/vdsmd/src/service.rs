@@ -4,69 +4,42 @@
 //! Verbs of class `Inline` answer from memory and run where the request was read. The others run on blocking
 //! threads, in a *lane* of their class: so many at once, so many waiting, the rest refused. Hung calls fill their
 //! lane and delay no other. Until the agent stands, every verb answers code 99, as upstream does while it recovers.
+//!
+//! States of a call in a lane: *waiting* -> *running* -> answered. One that only looks and whose asker is gone is
+//! *dropped* while it waits; what changes something is carried out, whoever is gone.
+//!
+//! Look next: `service/lanes.rs`.
+
+mod lanes;
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use rpc::{Call, Reply, RpcError, Service};
-use schema::{Class, Code, Raw, VdsmError, VerbDecl};
-use tokio::sync::Semaphore;
+use schema::{Code, Raw, VdsmError, VerbDecl};
 
-use crate::agent::Agent;
+pub(crate) use lanes::LaneLimits;
+use lanes::Lanes;
+
+use crate::{agent::Agent, checks};
 
 /// What serves the port. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Front {
     agent: Arc<OnceLock<Arc<Agent>>>,
     lanes: Arc<Lanes>,
-}
-
-/// How many calls of one class run and wait.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LaneLimits {
-    /// At once.
-    pub(crate) running: usize,
-    /// Waiting for their turn.
-    pub(crate) waiting: usize,
-    /// After this time a call is logged as stuck.
-    pub(crate) stuck_after: Duration,
-}
-
-struct Lanes {
-    query: Lane,
-    storage: Lane,
-    virt: Lane,
-    stuck_after: Duration,
-}
-
-struct Lane {
-    turn: Semaphore,
-    waiting: AtomicUsize,
-    most_waiting: usize,
+    document: Arc<OnceLock<Raw>>,
 }
 
 impl Front {
     /// A front without an agent behind it yet.
     pub(crate) fn new(limits: LaneLimits) -> Self {
-        let lane = || Lane {
-            turn: Semaphore::new(limits.running),
-            waiting: AtomicUsize::new(0),
-            most_waiting: limits.waiting,
-        };
-        let lanes = Lanes {
-            query: lane(),
-            storage: lane(),
-            virt: lane(),
-            stuck_after: limits.stuck_after,
-        };
         Self {
             agent: Arc::default(),
-            lanes: Arc::new(lanes),
+            lanes: Arc::new(Lanes::new(limits)),
+            document: Arc::default(),
         }
     }
 
@@ -84,66 +57,34 @@ impl Front {
             .ok_or_else(|| Code::RecoveryInProgress.into())
     }
 
+    /// Are verbs answered?
+    pub(crate) fn serves(&self) -> bool {
+        self.ready().is_ok()
+    }
+
     async fn answer(&self, call: &Call, verb: &'static VerbDecl) -> Result<Raw, VdsmError> {
         let agent = self.ready()?;
         let context = context_of(call);
         let Some(lane) = self.lanes.of(verb.class) else {
-            return schema::dispatch(&*agent, &context, verb.method, call.params.as_deref());
+            return checks::dispatch(&agent, &context, verb, call.params.as_deref());
         };
-        let _place = lane.place(verb)?;
-        let turn = lane.turn.acquire().await;
-        let turn = turn.map_err(|_| VdsmError::internal("the agent is stopping"))?;
+        if !verb.implemented {
+            return Err(VdsmError::not_implemented(verb.method));
+        }
+        let turn = lane.turn(verb, &call.context.gone).await?;
         let params = call.params.clone();
-        let mut run = tokio::task::spawn_blocking(move || {
-            schema::dispatch(&*agent, &context, verb.method, params.as_deref())
-        });
-        let answer = loop {
-            if let Ok(ended) = tokio::time::timeout(self.lanes.stuck_after, &mut run).await {
-                break ended;
-            }
-            tracing::warn!(verb = verb.method, "the call has not ended yet");
-        };
-        drop(turn);
-        answer.unwrap_or_else(|error| {
-            tracing::error!(verb = verb.method, %error, "the handler panicked");
-            Err(VdsmError::internal(
-                "the handler failed; see the agent's log",
-            ))
-        })
+        turn.run(move || checks::dispatch(&agent, &context, verb, params.as_deref()))
+            .await
     }
-}
 
-impl Lanes {
-    fn of(&self, class: Class) -> Option<&Lane> {
-        match class {
-            Class::Inline => None,
-            Class::Query => Some(&self.query),
-            Class::Storage => Some(&self.storage),
-            Class::Virt => Some(&self.virt),
+    /// The document of the API, made once.
+    fn discover(&self) -> Result<Raw, VdsmError> {
+        if let Some(made) = self.document.get() {
+            return Ok(made.clone());
         }
-    }
-}
-
-impl Lane {
-    fn place(&self, verb: &VerbDecl) -> Result<Place<'_>, VdsmError> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.most_waiting {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            let why = format!(
-                "{}: too many calls of its kind are waiting, try later",
-                verb.method
-            );
-            return Err(VdsmError::internal(&why));
-        }
-        Ok(Place(self))
-    }
-}
-
-/// A place in a lane, given back when dropped.
-struct Place<'a>(&'a Lane);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        let made = serde_json::value::to_raw_value(&schema::openrpc::document())
+            .map_err(|error| VdsmError::internal(&format!("the document of the API: {error}")))?;
+        Ok(self.document.get_or_init(|| made).clone())
     }
 }
 
@@ -153,6 +94,7 @@ impl Service for Front {
         let verb = schema::find(&call.method);
         let answer = match verb {
             Some(verb) => self.answer(&call, verb).await,
+            None if call.method == schema::openrpc::METHOD => self.discover(),
             None => Err(VdsmError::method_not_found(&call.method)),
         };
         log(&call, verb, start.elapsed(), &answer);

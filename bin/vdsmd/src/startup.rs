@@ -32,6 +32,7 @@ use vm_model::preprocess::{Accelerator, HostOptions, SourceLabels};
 use crate::{
     accelerator,
     agent::Agent,
+    checks::Teller,
     host::HostView,
     ports::{Clocks, HelperOwnership, StorageUndo, StorageVolumes, VmStatusEvents},
     service::Front,
@@ -60,6 +61,7 @@ pub(crate) fn begin(config: &Arc<Config>, front: Front, publisher: Publisher) ->
         config: config.clone(),
         cancelled: cancelled.clone(),
         publisher,
+        mismatches: Arc::new(Teller::new(observe::clock::monotonic)),
     };
     thread::Builder::new()
         .name("startup".to_owned())
@@ -89,6 +91,7 @@ struct Builder {
     config: Arc<Config>,
     cancelled: Arc<AtomicBool>,
     publisher: Publisher,
+    mismatches: Arc<Teller>,
 }
 
 impl Builder {
@@ -116,6 +119,7 @@ impl Builder {
             storage,
             tasks,
             host: view,
+            mismatches: self.mismatches,
         })))
     }
 
@@ -216,7 +220,11 @@ impl Builder {
         let ports = vm::Ports {
             hypervisor: libvirt.clone(),
             volumes: Arc::new(StorageVolumes(storage.clone())),
-            events: Arc::new(VmStatusEvents(self.publisher.clone())),
+            events: Arc::new(VmStatusEvents {
+                publisher: self.publisher.clone(),
+                mismatches: self.mismatches.clone(),
+                strict: self.config.devel.api_strict_mode,
+            }),
             clock: Arc::new(Clocks),
         };
         let config = VmConfig {

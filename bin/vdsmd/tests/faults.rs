@@ -17,10 +17,11 @@ use std::{fs, path::Path, thread};
 use common::{
     Agent, Serving as _, guarded,
     mounts::{SlowQemuImg, Tmpfs},
+    params,
     storage::{Storage, ended, finish, id, names_beneath},
     wait_for,
 };
-use schema::desc::{FieldDesc, Scalar, Type};
+use schema::desc::{FieldDesc, Type};
 use serde_json::{Map, Value, json};
 
 const MIB: u64 = 1024 * 1024;
@@ -150,34 +151,7 @@ fn value_of(field: &FieldDesc, known: &[(&str, &str)]) -> Value {
     let id_known = known.iter().find(|(name, _)| *name == field.name);
     match id_known {
         Some((_, id)) => json!(id),
-        None => value(field.ty, field.name),
-    }
-}
-
-fn value(ty: &Type, name: &str) -> Value {
-    match ty {
-        Type::Uuid if name.starts_with("src") => json!(common::storage::NONE),
-        Type::Uuid => json!(id()),
-        Type::Bool => json!(false),
-        Type::Integer { .. } => json!(1),
-        Type::Float => json!(1.0),
-        Type::Str if name == "typeArgs" => json!("/nonexistent/folder"),
-        Type::Text(Scalar::Integer { .. }) => json!("1048576"),
-        Type::Text(Scalar::Bool) => json!("false"),
-        Type::Text(Scalar::Float) => json!("1.0"),
-        Type::Enum(desc) if name == "domainType" => {
-            assert!(desc.values.iter().any(|it| it.code == Some(4)));
-            json!(4)
-        }
-        Type::Enum(desc) => json!(desc.values.last().unwrap().name),
-        Type::Optional(inner) => value(inner, name),
-        Type::List(item) => json!([value(item, name)]),
-        Type::Map { .. } | Type::Dict | Type::Object(_) => json!({}),
-        Type::Union(variants) => {
-            let text = variants.iter().find(|it| it.holds_text());
-            value(text.unwrap_or(&variants[0]), name)
-        }
-        Type::Str | Type::Any | Type::Done | Type::Secret | Type::DomainXml => json!("text"),
+        None => params::of_type(field.ty, field.name),
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod mounts;
+pub mod params;
 pub mod session;
 pub mod storage;
 pub mod wire;
