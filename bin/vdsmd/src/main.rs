@@ -15,10 +15,13 @@
 
 mod accelerator;
 mod agent;
+mod certificates;
 mod checks;
+mod duties;
 mod errors;
 mod handlers;
 mod host;
+mod listen;
 mod logging;
 mod panics;
 mod ports;
@@ -27,15 +30,19 @@ mod settings;
 mod startup;
 mod storage_events;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::TcpListener, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use config::{Config, Loaded};
-use rpc::{Limits, Security, Server, ServerConfig, TlsFiles};
+use rpc::{Limits, Security, ServerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::service::{Front, LaneLimits};
+use crate::{
+    certificates::Guardian,
+    listen::Port,
+    service::{Front, LaneLimits},
+};
 
 /// How long calls that run may go on after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -50,6 +57,10 @@ struct Arguments {
     /// Read the configuration, tell what is wrong with it, and end.
     #[arg(long)]
     check: bool,
+    /// Tell until when the port's certificates hold, and end; exit code 1 if one has ended, ends within 7 days, or
+    /// cannot be used.
+    #[arg(long)]
+    certificates: bool,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +86,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.check {
         return check(&warnings);
     }
+    if arguments.certificates {
+        return certificates::print(&config);
+    }
+    // Before any thread: it takes variables out of the environment.
+    let sockets = systemd::tcp_listeners()?;
     logging::start(&config.vars)?;
     panics::tell_in_the_log();
     for warning in &warnings {
@@ -89,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config))?;
+    runtime.block_on(serve(config, sockets))?;
     // A call that hangs in the kernel must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
@@ -123,17 +139,24 @@ fn blocking_threads(config: &Config) -> usize {
     3 * config.rpc.worker_threads as usize + 4
 }
 
-async fn serve(config: Config) -> Result<()> {
+async fn serve(config: Config, sockets: Vec<TcpListener>) -> Result<()> {
     let running = config.rpc.worker_threads as usize;
     let front = Front::new(LaneLimits {
         running,
         waiting: running * config.rpc.tasks_per_worker as usize,
         stuck_after: config.rpc.worker_timeout,
     });
-    let server = Server::bind(server_config(&config)?, front.clone()).await?;
+    let (guardian, security) = Guardian::new(&config)?;
+    let port = Port::open(server_config(&config, security), front.clone(), sockets).await?;
+    let (server, held) = port.parts();
     let config = Arc::new(config);
-    let startup = startup::begin(&config, front, server.publisher())?;
-    wait_for_end().await?;
+    let startup = startup::begin(&config, front.clone(), server.publisher())?;
+    tokio::select! {
+        end = wait_for_end() => end?,
+        failed = guardian.watch(&server) => failed?,
+        failed = Port::attend(held, &server, &front) => failed?,
+    }
+    systemd::stopping();
     tracing::info!("stopping");
     let how = server.shutdown(DRAIN).await;
     startup.stop();
@@ -141,41 +164,32 @@ async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
-fn server_config(config: &Config) -> Result<ServerConfig> {
+fn server_config(config: &Config, security: Security) -> ServerConfig {
     let addresses = &config.addresses;
     let listen = (addresses.management_ip, addresses.management_port).into();
-    let mut server = ServerConfig::new(listen, security(config)?);
+    let mut server = ServerConfig::new(listen, security);
+    server.verify_names = config.vars.verify_client_cert;
     server.request_queues.clone_from(&addresses.request_queues);
     server.event_queue.clone_from(&addresses.event_queue);
     let mut limits = Limits {
         outgoing_bytes: config.rpc.max_outgoing_bytes,
         first_frame: config.rpc.handshake_timeout,
         connections: config.rpc.max_connections,
-        // One address never takes all of them.
-        connections_per_peer: config.rpc.max_connections / 4 * 3,
+        connections_per_peer: per_peer(&config.rpc),
         idle: Some(config.rpc.idle_timeout).filter(|time| !time.is_zero()),
         ..Limits::default()
     };
     limits.frame.body = config.rpc.max_frame_bytes;
     server.limits = limits;
-    Ok(server)
+    server
 }
 
-fn security(config: &Config) -> Result<Security> {
-    if !config.vars.ssl {
-        tracing::warn!("TLS is off (vars/ssl): whoever reaches the port commands this host");
-        return Ok(Security::Plain);
+/// Unless told otherwise one address never takes all of them.
+fn per_peer(options: &config::Rpc) -> usize {
+    match options.max_connections_per_peer {
+        0 => (options.max_connections * 3 / 4).max(1),
+        some => some,
     }
-    let store = &config.vars.trust_store_path;
-    let files = TlsFiles {
-        cert: store.join("certs/vdsmcert.pem"),
-        key: store.join("keys/vdsmkey.pem"),
-        ca: store.join("certs/cacert.pem"),
-    };
-    let tls = files
-        .server_config()
-        .context("vars/ssl is on, but TLS cannot be set up")?;
-    Ok(Security::Tls(tls))
 }
 
 async fn wait_for_end() -> Result<()> {

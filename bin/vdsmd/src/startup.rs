@@ -33,6 +33,7 @@ use crate::{
     accelerator,
     agent::Agent,
     checks::Teller,
+    duties,
     host::HostView,
     ports::{Clocks, HelperOwnership, StorageUndo, StorageVolumes, VmStatusEvents},
     service::Front,
@@ -67,6 +68,9 @@ pub(crate) fn begin(config: &Arc<Config>, front: Front, publisher: Publisher) ->
         .name("startup".to_owned())
         .spawn(move || match builder.build() {
             Ok(Some(agent)) => {
+                if let Err(error) = duties::start(&agent.config.vars.state_dir, &agent) {
+                    tracing::warn!(%error, "duties are not recorded");
+                }
                 front.install(agent);
                 tracing::info!("serving");
             }
