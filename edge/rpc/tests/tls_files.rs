@@ -34,8 +34,8 @@ async fn serve(tls: Arc<rustls::ServerConfig>, verify_names: bool) -> Server {
 }
 
 async fn connect(server: &Server, files: &TlsFiles) -> Result<Client, ClientError> {
-    let mut config = ClientConfig::new("127.0.0.1", Some(files.clone()));
-    config.port = server.local_addr().port();
+    let mut config =
+        ClientConfig::new(server.local_addr().try_into().unwrap(), Some(files.clone()));
     config.timeout = PATIENCE;
     Client::connect(config).await
 }
@@ -273,8 +273,10 @@ async fn tls_over_ipv6_works_and_its_limits_count_per_address() {
         println!("skipped: no IPv6 here");
         return;
     };
-    let mut config = ClientConfig::new("::1", Some(ca.end("engine")));
-    config.port = server.local_addr().port();
+    let mut config = ClientConfig::new(
+        server.local_addr().try_into().unwrap(),
+        Some(ca.end("engine")),
+    );
     config.timeout = PATIENCE;
     let client = Client::connect(config.clone()).await.unwrap();
     let who = client.call("who", None, None, PATIENCE).await.unwrap();
