@@ -4,6 +4,7 @@
 //! privilege, up within a moment. Tests that need guests start one by `vdsm-tool dev up`: see [`session`].
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod authority;
 pub mod daemon;
 pub mod mounts;
 pub mod params;
@@ -20,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use host_model::HostPort;
 use rpc::{Client, ClientConfig, ClientError, Event, Subscription};
 use serde_json::{Value, json, value::to_raw_value};
 use tempfile::TempDir;
@@ -159,6 +161,15 @@ impl Agent {
         self.wait_until_serving();
     }
 
+    /// The lines of the log about answers and events that are not as declared: there must be none.
+    pub fn false_answers(&self) -> Vec<String> {
+        let log = self.log();
+        let told = log.lines().filter(|line| line.contains("vdsm.schema"));
+        told.filter(|line| !line.contains("of=\"parameters\""))
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+
     /// SIGTERM; the exit must be clean.
     pub fn stop(&mut self) {
         let Some(mut process) = self.process.take() else {
@@ -215,6 +226,12 @@ impl Serving for Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
+        if !std::thread::panicking() {
+            assert_eq!(self.false_answers(), Vec::<String>::new());
+            let log = self.log();
+            let panics: Vec<_> = log.lines().filter(|it| it.contains(" panic ")).collect();
+            assert_eq!(panics, Vec::<&str>::new());
+        }
     }
 }
 
@@ -317,8 +334,8 @@ pub struct Caller {
 impl Caller {
     /// Connects without TLS.
     pub fn connect(port: u16) -> Self {
-        let mut config = ClientConfig::new("127.0.0.1", None);
-        config.port = port;
+        let address = HostPort::parse("127.0.0.1", port).unwrap();
+        let config = ClientConfig::new(address, None);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
