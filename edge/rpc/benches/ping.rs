@@ -156,8 +156,7 @@ fn raw(address: SocketAddr, tls: Option<&TlsFiles>, connections: usize) -> Row {
 }
 
 async fn with_client(address: SocketAddr, tls: Option<TlsFiles>, in_flight: usize) -> Row {
-    let mut config = ClientConfig::new(address.ip().to_string(), tls);
-    config.port = address.port();
+    let config = ClientConfig::new(address.try_into().unwrap(), tls);
     let client = Client::connect(config).await.unwrap();
     let start = Instant::now();
     let tasks: Vec<_> = (0..in_flight)

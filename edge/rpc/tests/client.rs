@@ -12,17 +12,19 @@ mod common;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{PATIENCE, Wire, plain, until};
+use common::{PATIENCE, TestService, Wire, plain, until};
 use futures_util::StreamExt;
-use rpc::{Client, ClientConfig, ClientError, EVENT_QUEUE, HeartBeat, Server};
+use host_model::HostPort;
+use rpc::{
+    Client, ClientConfig, ClientError, EVENT_QUEUE, HeartBeat, Security, Server, ServerConfig,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 fn config(port: u16) -> ClientConfig {
-    let mut config = ClientConfig::new("127.0.0.1", None);
-    config.port = port;
+    let mut config = ClientConfig::new(HostPort::parse("127.0.0.1", port).unwrap(), None);
     config.timeout = PATIENCE;
     config
 }
@@ -234,7 +236,7 @@ async fn heart_beats_keep_both_sides_alive_and_tell_of_death() {
 
     // A server that promises beats and falls silent.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    with_beats.port = listener.local_addr().unwrap().port();
+    with_beats.address = listener.local_addr().unwrap().try_into().unwrap();
     let connecting = tokio::spawn(Client::connect(with_beats));
     let (mut stream, _) = listener.accept().await.unwrap();
     stream
@@ -339,4 +341,80 @@ async fn raw_and_real_clients_get_along() {
         value(client.call("Host.ping2", None, None, PATIENCE)).await,
         true
     );
+}
+
+/// Binds on an address of IPv6, or says why that cannot be.
+async fn listen_v6(address: &str) -> Option<Server> {
+    let config = ServerConfig::new(address.parse().unwrap(), Security::Plain);
+    match Server::bind(config, TestService::default()).await {
+        Ok(server) => Some(server),
+        Err(error) => {
+            println!("skipped: {address}: {error}");
+            None
+        }
+    }
+}
+
+async fn who_through(address: &str, port: u16) -> Value {
+    let address = HostPort::parse(address, port).unwrap();
+    let mut config = ClientConfig::new(address, None);
+    config.timeout = PATIENCE;
+    let client = Client::connect(config).await.unwrap();
+    value(client.call("who", None, None, PATIENCE)).await
+}
+
+#[tokio::test]
+async fn ipv6_is_reached_bare_in_brackets_and_by_name() {
+    let Some(server) = listen_v6("[::1]:0").await else {
+        return;
+    };
+    let port = server.local_addr().port();
+    for text in [
+        "::1".to_owned(),
+        "[::1]".to_owned(),
+        format!("[::1]:{port}"),
+    ] {
+        let who = who_through(&text, port).await;
+        assert!(
+            who["address"].as_str().unwrap().starts_with("[::1]:"),
+            "{who}"
+        );
+    }
+    // By name: an IPv4 address refuses, ::1 answers, in whichever order the resolver tells them.
+    let v6_has_a_name = tokio::net::lookup_host(("localhost", port))
+        .await
+        .is_ok_and(|mut found| found.any(|it| it.is_ipv6()));
+    if v6_has_a_name {
+        who_through("localhost", port).await;
+    }
+}
+
+/// A link-local address of this machine, with its interface: from the kernel's list.
+fn link_local() -> Option<String> {
+    let list = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    list.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let bits = u128::from_str_radix(fields[0], 16).ok()?;
+        let address = std::net::Ipv6Addr::from(bits);
+        let usable = address.is_unicast_link_local() && fields[4] == "80";
+        usable.then(|| format!("{address}%{}", fields[5]))
+    })
+}
+
+#[tokio::test]
+async fn a_link_local_address_is_reached_by_its_zone() {
+    let Some(address) = link_local() else {
+        println!("skipped: no interface has a link-local IPv6 address");
+        return;
+    };
+    let Some(server) = listen_v6("[::]:0").await else {
+        return;
+    };
+    let port = server.local_addr().port();
+    let who = who_through(&format!("[{address}]:{port}"), 1).await;
+    assert!(
+        who["address"].as_str().unwrap().starts_with("[fe80:"),
+        "{who}"
+    );
+    who_through(&address, port).await;
 }

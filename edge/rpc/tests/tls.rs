@@ -34,8 +34,7 @@ async fn serve(files: &TlsFiles) -> Server {
 }
 
 fn client(server: &Server, tls: Option<TlsFiles>) -> ClientConfig {
-    let mut config = ClientConfig::new("127.0.0.1", tls);
-    config.port = server.local_addr().port();
+    let mut config = ClientConfig::new(server.local_addr().try_into().unwrap(), tls);
     config.timeout = PATIENCE;
     config
 }
@@ -298,7 +297,7 @@ async fn a_tls_client_on_a_plain_port_is_closed_with_a_reason() {
     let (hello, refused) = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = client(&server, Some(engine.clone()));
-        config.port = listener.local_addr().unwrap().port();
+        config.address = listener.local_addr().unwrap().try_into().unwrap();
         config.timeout = Duration::from_millis(300);
         let connect = tokio::spawn(Client::connect(config));
         let (mut stream, _) = listener.accept().await.unwrap();

@@ -5,6 +5,7 @@
 //! in flight and ends every subscription; there is no reconnecting here: whoever holds the client
 //! knows whether a call may be repeated.
 
+mod reach;
 mod session;
 
 use std::collections::HashMap;
@@ -18,10 +19,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::Stream;
+use host_model::{Host, HostPort};
 use rustls_pki_types::ServerName;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -31,7 +32,7 @@ use crate::jsonrpc::{self, Reply, RpcError};
 use crate::link::{Link, LinkTimes};
 use crate::outbox::Outbox;
 use crate::tls::TlsFiles;
-use crate::{DEFAULT_PORT, Error, FLOW_ID_HEADER, REQUEST_QUEUE};
+use crate::{Error, FLOW_ID_HEADER, REQUEST_QUEUE};
 
 /// Events of one subscription that may wait for their reader; more are dropped, with a warning.
 const WAITING_EVENTS: usize = 4096;
@@ -45,10 +46,8 @@ const MAX_ANSWER: usize = 256 * 1024 * 1024;
 /// Where to connect and how.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Name or address of the host.
-    pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Where the server is.
+    pub address: HostPort,
     /// Own certificate and key, and the CA that the server must chain to; `None`: plain TCP.
     pub tls: Option<TlsFiles>,
     /// Time for TCP, TLS and CONNECT together.
@@ -60,11 +59,10 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Port 54321, upstream's heart-beats, 15 s to connect (as upstream's client).
-    pub fn new(host: impl Into<String>, tls: Option<TlsFiles>) -> Self {
+    /// Upstream's heart-beats, 15 s to connect (as upstream's client).
+    pub fn new(address: HostPort, tls: Option<TlsFiles>) -> Self {
         Self {
-            host: host.into(),
-            port: DEFAULT_PORT,
+            address,
             tls,
             timeout: Duration::from_secs(15),
             heart_beat: HeartBeat::default(),
@@ -203,7 +201,7 @@ impl Client {
     /// [`ClientError::Connect`], [`ClientError::TlsFiles`], [`ClientError::Tls`],
     /// [`ClientError::Timeout`].
     pub async fn connect(config: ClientConfig) -> Result<Self, ClientError> {
-        let address = format!("{}:{}", config.host, config.port);
+        let address = config.address.to_string();
         let limit = config.timeout;
         timeout(limit, connect(config, address.clone()))
             .await
@@ -454,14 +452,12 @@ async fn connect(config: ClientConfig, address: String) -> Result<Client, Client
                 })?,
         ),
     };
-    let stream = TcpStream::connect((config.host.as_str(), config.port))
-        .await
-        .map_err(fail)?;
+    let stream = reach::connect(&config.address).await.map_err(fail)?;
     stream.set_nodelay(true).map_err(fail)?;
     let Some(tls) = tls else {
         return open(stream, config, address).await;
     };
-    let name = server_name(&config.host).map_err(fail)?;
+    let name = server_name(config.address.host()).map_err(fail)?;
     match TlsConnector::from(tls).connect(name, stream).await {
         Ok(stream) => open(stream, config, address).await,
         Err(source) => Err(ClientError::Tls {
@@ -472,8 +468,11 @@ async fn connect(config: ClientConfig, address: String) -> Result<Client, Client
 }
 
 /// The name for TLS; it is not compared with the certificate's.
-fn server_name(host: &str) -> io::Result<ServerName<'static>> {
-    ServerName::try_from(host.to_owned()).map_err(io::Error::other)
+fn server_name(host: &Host) -> io::Result<ServerName<'static>> {
+    match host.ip() {
+        Some(ip) => Ok(ServerName::IpAddress(ip.into())),
+        None => ServerName::try_from(host.to_string()).map_err(io::Error::other),
+    }
 }
 
 /// Speaks STOMP on an open stream.
@@ -499,7 +498,7 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let link = Link::new(stream, BytesMut::new(), limits, outbox, times);
     let (connected, is_connected) = oneshot::channel();
     let mut session = session::Session::new(shared.clone(), config.heart_beat, connected);
-    shared.send(&session.connect_frame(&config.host))?;
+    shared.send(&session.connect_frame(&config.address.host().to_string()))?;
     let reply_queue = uuid::Uuid::new_v4().to_string();
     shared.send(&subscribe_frame(&reply_queue, session::REPLIES))?;
     let inner = Inner {
