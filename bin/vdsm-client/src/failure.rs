@@ -1,5 +1,7 @@
-//! How a run can fail, and the exit code of each: 1 the agent answered an error, 2 wrong usage, 3 no connection,
-//! 4 no answer in time.
+//! How a run can fail: its words, the remedy that follows them, and the exit code of each class.
+//!
+//! 1 the agent answered an error, 2 wrong usage, 3 no connection, 4 no answer in time, 5 what was waited for
+//! failed, 130 interrupted while waiting. Upstream's client knows 1 and 2.
 
 use std::{
     error::Error,
@@ -8,6 +10,7 @@ use std::{
 };
 
 use rpc::ClientError;
+use schema::RpcCode;
 
 use crate::output::clean;
 
@@ -37,6 +40,8 @@ pub(crate) enum Failure {
         use_tls: bool,
         /// Why, with all causes.
         reason: String,
+        /// What may help.
+        remedy: &'static str,
     },
     /// No answer, or no event, in time.
     #[error("{what} timed out after {seconds} seconds")]
@@ -45,18 +50,50 @@ pub(crate) enum Failure {
         what: String,
         /// How long it was waited for.
         seconds: f64,
+        /// What may help.
+        remedy: String,
     },
     /// The agent answered an error.
     #[error("Command {method} with args {args} failed:\n(code={code}, message={message})")]
     Verb {
         /// The verb.
-        method: &'static str,
+        method: String,
         /// Its parameters, secrets masked.
         args: String,
         /// Code.
         code: i64,
         /// Text.
         message: String,
+    },
+    /// A task or a job was waited for, and did not do what it should.
+    #[error("{what} {outcome} (code={code}, message={message})")]
+    Ended {
+        /// Which, with its id.
+        what: String,
+        /// How it ended.
+        outcome: String,
+        /// VDSM's code of the failure.
+        code: i64,
+        /// The agent's text.
+        message: String,
+    },
+    /// Interrupted while something was waited for.
+    #[error("interrupted: {what}")]
+    Interrupted {
+        /// What goes on without us.
+        what: String,
+        /// How to follow it.
+        remedy: String,
+    },
+    /// Some calls of a batch failed; each was told in its own line.
+    #[error("{failed} of {calls} calls failed")]
+    Batch {
+        /// So many.
+        failed: u64,
+        /// Of so many.
+        calls: u64,
+        /// Exit code of the first that failed.
+        exit_code: u8,
     },
     /// The answer cannot be printed.
     #[error("cannot write: {0}")]
@@ -76,16 +113,83 @@ impl Failure {
             Self::Clap(_) | Self::Usage(_) | Self::File { .. } => 2,
             Self::Connection { .. } => 3,
             Self::Timeout { .. } => 4,
+            Self::Ended { .. } => 5,
+            Self::Batch { exit_code, .. } => *exit_code,
+            Self::Interrupted { .. } => 130,
         }
     }
 
-    /// Tells what went wrong.
+    /// Its class in a line of a batch.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Verb { .. } => "agent",
+            Self::Clap(_) | Self::Usage(_) | Self::File { .. } => "usage",
+            Self::Connection { .. } => "connection",
+            Self::Timeout { .. } => "timeout",
+            _ => "client",
+        }
+    }
+
+    /// Tells what went wrong, and what may help.
     pub(crate) fn tell(&self, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Clap(text) => write!(out, "{text}"),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => writeln!(out, "vdsm-client: {}", clean(&other.to_string())),
+            other => {
+                writeln!(out, "vdsm-client: {}", clean(&other.to_string()))?;
+                match other.remedy() {
+                    Some(remedy) => writeln!(out, "{}", clean(&remedy)),
+                    None => Ok(()),
+                }
+            }
         }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Connection { remedy, .. } => Some((*remedy).to_owned()),
+            Self::Timeout { remedy, .. } | Self::Interrupted { remedy, .. } => Some(remedy.clone()),
+            Self::Verb { method, code, .. } => remedy_of_code(method, *code),
+            _ => None,
+        }
+        .filter(|remedy| !remedy.is_empty())
+    }
+}
+
+fn remedy_of_code(method: &str, code: i64) -> Option<String> {
+    let words = method.replacen('.', " ", 1);
+    let is = |known: i32| code == i64::from(known);
+    if is(RpcCode::MethodNotFound.number()) {
+        Some("This agent does not have the verb: it is of another version.".to_owned())
+    } else if is(RpcCode::InvalidParams.number()) {
+        Some(format!(
+            "Its parameters and their types: vdsm-client {words} -h"
+        ))
+    } else if is(RpcCode::NotImplemented.number()) {
+        Some("All verbs that are still to come: vdsm-client --unimplemented".to_owned())
+    } else {
+        None
+    }
+}
+
+/// What may help against a connection that failed.
+pub(crate) fn remedy_of(error: &ClientError, use_tls: bool) -> &'static str {
+    match error {
+        ClientError::TlsFiles { .. } => {
+            "Name readable PEM files with --cert, --key and --ca; an agent without TLS wants --insecure."
+        }
+        ClientError::Tls { .. } => {
+            "The agent's certificate must chain to --ca, and the agent must know the issuer of --cert; \
+             an agent without TLS wants --insecure."
+        }
+        ClientError::Connect { .. } | ClientError::Timeout { .. } if use_tls => {
+            "Does the agent run there (systemctl status vdsmd)? --host and --port say where."
+        }
+        ClientError::Connect { .. } | ClientError::Timeout { .. } => {
+            "Does the agent run there (systemctl status vdsmd)? --host and --port say where; \
+             an agent with TLS wants no --insecure."
+        }
+        _ => "The agent went away or was restarted: what was asked may have happened, or not.",
     }
 }
 

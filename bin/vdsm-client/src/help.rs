@@ -24,6 +24,16 @@ pub(crate) fn unwrapped(doc: &str) -> String {
     paragraphs.join("\n\n").trim().to_owned()
 }
 
+/// What a verb does, and whether it does so in this version.
+pub(crate) fn about(verb: &VerbDecl) -> String {
+    let text = unwrapped(verb.doc);
+    if verb.implemented {
+        text
+    } else {
+        format!("(not in this version) {text}")
+    }
+}
+
 /// What follows the options in a verb's help.
 pub(crate) fn details(verb: &VerbDecl) -> String {
     let mut text = String::new();

@@ -4,11 +4,17 @@ use std::fmt::Write as _;
 
 use clap_mangen::Man;
 
-use crate::{cli, failure::Failure, help};
+use crate::{
+    cli::{self, Detail},
+    failure::Failure,
+    help,
+};
 
 /// The page, as roff.
 pub(crate) fn page() -> Result<String, Failure> {
-    let man = Man::new(cli::command()).section("1").manual("VDSM");
+    let man = Man::new(cli::command(Detail::Help))
+        .section("1")
+        .manual("VDSM");
     let mut bytes = Vec::new();
     man.render(&mut bytes)?;
     let mut page = String::from_utf8_lossy(&bytes).into_owned();
@@ -38,7 +44,7 @@ fn verbs() -> String {
             text,
             ".TP\n\\fB{}\\fR\n{}\n",
             escaped(usage.trim()),
-            escaped(&help::unwrapped(verb.doc))
+            escaped(&help::about(verb))
         );
     }
     text
@@ -49,7 +55,10 @@ const EXAMPLES: &str = r#".SH EXAMPLES
 vdsm\-client Host getVMList
 vdsm\-client VM getStats vmID=b3f6fa00\-b315\-4ad4\-8108\-f73da817b5c5 \-o table
 echo '{"vmList": []}' | vdsm\-client \-f \- Host getVMFullList
-vdsm\-client \-\-events \-\-count 1
+vdsm\-client \-\-wait=600 Task getStatus taskID=b3f6fa00\-b315\-4ad4\-8108\-f73da817b5c5
+vdsm\-client \-\-events \-\-prefix '|virt|VM_status|' \-\-count 1
+vdsm\-client VM setTicket vmID=... password=@ticket.txt ttl=120 existingConnAction=keep
+printf 'Host ping2\enHost getVMList\en' | vdsm\-client \-\-batch
 .fi
 .SH SEE ALSO
 .BR vdsmd (8)

@@ -1,4 +1,4 @@
-//! Printing: JSON as upstream prints it (four spaces, keys in order), or a table.
+//! Printing: JSON as upstream prints it (four spaces, keys in order), a table, or YAML.
 
 use std::{fmt::Write as _, io::Write};
 
@@ -18,6 +18,23 @@ pub(crate) enum Format {
     Json,
     /// A table for people.
     Table,
+    /// YAML: the same as the JSON, easier to read.
+    Yaml,
+}
+
+impl Format {
+    /// Its names on the command line.
+    pub(crate) const NAMES: [&str; 3] = ["json", "table", "yaml"];
+
+    /// By its name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "table" => Some(Self::Table),
+            "yaml" => Some(Self::Yaml),
+            _ => None,
+        }
+    }
 }
 
 /// Prints an answer.
@@ -30,11 +47,29 @@ pub(crate) fn answer(
     let value: Value = serde_json::from_str(answer.get()).map_err(|error| {
         Failure::Internal(format!("{}: the answer is no JSON: {error}", verb.method))
     })?;
+    state(out, &value, format)
+}
+
+/// Prints a value, keys in order.
+pub(crate) fn state(out: &mut dyn Write, value: &Value, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Table => as_it_is(out, value, format),
+        Format::Json | Format::Yaml => as_it_is(out, &sorted(value), format),
+    }
+}
+
+/// Prints a value, keys as they stand.
+pub(crate) fn as_it_is(out: &mut dyn Write, value: &Value, format: Format) -> Result<(), Failure> {
     let mut shown = match format {
-        Format::Json => ascii_controls(&pretty(&value)?),
-        Format::Table => table::of(&value),
+        Format::Json => ascii_controls(&pretty(value)?),
+        Format::Table => table::of(value),
+        Format::Yaml => {
+            serde_saphyr::to_string(value).map_err(|error| Failure::Internal(error.to_string()))?
+        }
     };
-    shown.push('\n');
+    if !shown.ends_with('\n') {
+        shown.push('\n');
+    }
     text(out, &shown)
 }
 
@@ -50,12 +85,12 @@ pub(crate) fn line(out: &mut dyn Write, value: &Value) -> Result<(), Failure> {
     text(out, &format!("{}\n", ascii_controls(&value.to_string())))
 }
 
-/// JSON over many lines, keys in order.
-pub(crate) fn pretty(value: &Value) -> Result<String, Failure> {
+/// JSON over many lines.
+fn pretty(value: &Value) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let mut serializer =
         Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
-    sorted(value)
+    value
         .serialize(&mut serializer)
         .map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

@@ -1,7 +1,8 @@
 //! From words (`arg=value`) or a file to the parameters of a call.
 //!
 //! A word's value is text for a parameter that is text; else JSON if it parses as such, and text if not. What types
-//! the agent makes of it is its own affair.
+//! the agent makes of it is its own affair. `@FILE` stands for what is in a file, for a parameter that is a secret
+//! or has parts: there it keeps secrets off the command line, and is no value otherwise.
 
 use std::{
     fs::File,
@@ -27,22 +28,23 @@ pub(crate) fn read(
     input: &mut dyn Read,
 ) -> Result<Value, Failure> {
     match file {
-        None => from_words(verb, words),
+        None => from_words(verb, words, input),
         Some(_) if !words.is_empty() => Err(Failure::Usage(
             "parameters come from the command line or from a file, not from both".to_owned(),
         )),
         Some("-") => from_reader("standard input", input),
-        Some(name) => {
-            let mut file = File::open(name).map_err(|source| Failure::File {
-                file: name.to_owned(),
-                source,
-            })?;
-            from_reader(name, &mut file)
-        }
+        Some(name) => from_reader(name, &mut open(name)?),
     }
 }
 
-fn from_words(verb: &VerbDecl, words: &[&String]) -> Result<Value, Failure> {
+fn open(name: &str) -> Result<File, Failure> {
+    File::open(name).map_err(|source| Failure::File {
+        file: name.to_owned(),
+        source,
+    })
+}
+
+fn from_words(verb: &VerbDecl, words: &[&String], input: &mut dyn Read) -> Result<Value, Failure> {
     let mut params = Map::new();
     for word in words {
         let Some((name, text)) = word.split_once('=') else {
@@ -51,10 +53,13 @@ fn from_words(verb: &VerbDecl, words: &[&String]) -> Result<Value, Failure> {
             )));
         };
         let field = verb.params.field(name).ok_or_else(|| unknown(verb, name))?;
-        if params
-            .insert(name.to_owned(), value_of(field.ty, text))
-            .is_some()
-        {
+        let value = match text.strip_prefix('@').filter(|_| takes_file(field.ty)) {
+            // `@@...` is a secret that begins with `@`.
+            Some(literal) if literal.starts_with('@') => value_of(field.ty, literal),
+            Some(file) => value_of(field.ty, content(file, input)?.trim_end_matches('\n')),
+            None => value_of(field.ty, text),
+        };
+        if params.insert(name.to_owned(), value).is_some() {
             return Err(Failure::Usage(format!("parameter {name} is given twice")));
         }
     }
@@ -72,6 +77,30 @@ fn unknown(verb: &VerbDecl, name: &str) -> Failure {
         "{} has no parameter {name:?}; it has: {known}",
         verb.method
     ))
+}
+
+/// May `@FILE` stand for a value? Not where it may be a text of its own.
+fn takes_file(ty: &Type) -> bool {
+    match ty.inner() {
+        Type::Secret
+        | Type::SecretJson
+        | Type::DomainXml
+        | Type::Dict
+        | Type::Any
+        | Type::List(_)
+        | Type::Map { .. }
+        | Type::Object(_) => true,
+        Type::Union(_) => !ty.holds_text(),
+        _ => false,
+    }
+}
+
+/// The text in a file, or of standard input.
+fn content(file: &str, input: &mut dyn Read) -> Result<String, Failure> {
+    match file {
+        "-" => read_text("standard input", input),
+        name => read_text(name, &mut open(name)?),
+    }
 }
 
 /// What a word's value means for a parameter of this type.
@@ -98,6 +127,20 @@ fn code_of(desc: &EnumDesc, text: &str) -> Option<i64> {
 }
 
 fn from_reader(name: &str, reader: &mut dyn Read) -> Result<Value, Failure> {
+    let text = read_text(name, reader)?;
+    if text.trim().is_empty() {
+        return Err(Failure::Usage(format!("{name} is empty")));
+    }
+    match serde_json::from_str(&text) {
+        Ok(params @ (Value::Object(_) | Value::Array(_))) => Ok(params),
+        Ok(_) => Err(Failure::Usage(format!(
+            "{name}: a JSON object with the parameters is needed"
+        ))),
+        Err(error) => Err(Failure::Usage(format!("{name}: {error}"))),
+    }
+}
+
+fn read_text(name: &str, reader: &mut dyn Read) -> Result<String, Failure> {
     let fail = |source| Failure::File {
         file: name.to_owned(),
         source,
@@ -110,14 +153,5 @@ fn from_reader(name: &str, reader: &mut dyn Read) -> Result<Value, Failure> {
     if read as u64 > LARGEST {
         return Err(fail(io::Error::other("it is larger than 64 MiB")));
     }
-    if text.trim().is_empty() {
-        return Err(Failure::Usage(format!("{name} is empty")));
-    }
-    match serde_json::from_str(&text) {
-        Ok(params @ (Value::Object(_) | Value::Array(_))) => Ok(params),
-        Ok(_) => Err(Failure::Usage(format!(
-            "{name}: a JSON object with the parameters is needed"
-        ))),
-        Err(error) => Err(Failure::Usage(format!("{name}: {error}"))),
-    }
+    Ok(text)
 }
