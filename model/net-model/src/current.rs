@@ -8,7 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cidr, DhcpClient, Family, HostQos, IfName, Mac, Nameserver, QosClass, RouteKind};
+use crate::{
+    Cidr, DhcpClient, Family, HostQos, IfName, Ipv6Setting, Mac, Nameserver, QosClass, RouteKind,
+};
 
 /// The main routing table.
 pub const MAIN_TABLE: u32 = 254;
@@ -73,7 +75,7 @@ pub struct Link {
     pub kind: LinkKind,
     /// Hardware address.
     pub mac: Mac,
-    /// Hardware address that a port of a bond gets back when it leaves.
+    /// Hardware address that a port of a bond gets back when it leaves (`IFLA_BOND_SLAVE_PERM_HWADDR`).
     pub permanent_mac: Option<Mac>,
     /// MTU.
     pub mtu: u32,
@@ -186,6 +188,30 @@ pub struct Ipv6Settings {
     pub autoconf: bool,
     /// `accept_ra`: 0 no, 1 if not forwarding, 2 always.
     pub accept_ra: u8,
+    /// `accept_ra_defrtr`: routers become default routes of the main table.
+    pub accept_ra_defrtr: bool,
+}
+
+impl Ipv6Settings {
+    /// A setting's value in /proc.
+    pub fn get(&self, setting: Ipv6Setting) -> u8 {
+        match setting {
+            Ipv6Setting::Disable => self.disabled.into(),
+            Ipv6Setting::Autoconf => self.autoconf.into(),
+            Ipv6Setting::AcceptRa => self.accept_ra,
+            Ipv6Setting::AcceptRaDefrtr => self.accept_ra_defrtr.into(),
+        }
+    }
+
+    /// Changes one.
+    pub fn set(&mut self, setting: Ipv6Setting, value: u8) {
+        match setting {
+            Ipv6Setting::Disable => self.disabled = value != 0,
+            Ipv6Setting::Autoconf => self.autoconf = value != 0,
+            Ipv6Setting::AcceptRa => self.accept_ra = value,
+            Ipv6Setting::AcceptRaDefrtr => self.accept_ra_defrtr = value != 0,
+        }
+    }
 }
 
 impl Default for Ipv6Settings {
@@ -195,6 +221,7 @@ impl Default for Ipv6Settings {
             disabled: false,
             autoconf: true,
             accept_ra: 1,
+            accept_ra_defrtr: true,
         }
     }
 }

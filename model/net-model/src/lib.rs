@@ -15,15 +15,19 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod addresses;
 pub mod bond;
+pub mod bridge;
 mod config;
 mod current;
 mod error;
+mod kernel;
 mod names;
 mod network;
 pub mod qos;
 pub mod request;
 mod step;
+mod undo;
 
 pub use address::{Cidr, Family, Nameserver};
 pub use bond::{Bond, BondMode, BondOptions};
@@ -33,6 +37,7 @@ pub use current::{
     OUR_PROTOCOL, RA_PROTOCOL, Route, Rule, V6_DEFAULT_METRIC,
 };
 pub use error::NetError;
+pub use kernel::{Effects, Kernel};
 pub use names::{IfName, MAX_IF_NAME, MAX_NET_NAME, Mac, NetName, VlanId};
 pub use network::{
     Base, BridgeConfig, DEFAULT_MTU, Ip, MAX_MTU, MIN_MTU, MIN_MTU_V6, Network, RouteKind,

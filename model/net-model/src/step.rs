@@ -119,7 +119,7 @@ pub enum Step {
         /// The address.
         address: Cidr,
     },
-    /// Add a route.
+    /// Add a route (`NLM_F_CREATE` alone: it goes before a foreign one of the same metric).
     AddRoute {
         /// The route.
         route: Route,
@@ -186,15 +186,26 @@ pub enum Ipv6Setting {
     Autoconf,
     /// `accept_ra`.
     AcceptRa,
+    /// `accept_ra_defrtr`.
+    AcceptRaDefrtr,
 }
 
 impl Ipv6Setting {
+    /// All of them, in the order in which they are set.
+    pub const ALL: [Self; 4] = [
+        Self::AcceptRaDefrtr,
+        Self::AcceptRa,
+        Self::Autoconf,
+        Self::Disable,
+    ];
+
     /// Its name beneath `/proc/sys/net/ipv6/conf/NAME/`.
     pub fn sysctl(self) -> &'static str {
         match self {
             Self::Disable => "disable_ipv6",
             Self::Autoconf => "autoconf",
             Self::AcceptRa => "accept_ra",
+            Self::AcceptRaDefrtr => "accept_ra_defrtr",
         }
     }
 }
