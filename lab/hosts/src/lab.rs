@@ -1,0 +1,292 @@
+//! The world of one test: its folder, hosts, disks, networks, and that nothing of it stays.
+//!
+//! Everything lies beneath `run/<pid>.<start time>/<number>/` in the lab's folder. A process that is killed leaves its
+//! folder behind (its QEMUs die with it); the next lab finds that the owner is gone and clears it away.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use exec::Process;
+
+use crate::{
+    Disk, Host, HostBuilder, Image, LabError, Layer, Network, Result, evidence, image::lab_dir,
+};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// How long what was ended may take to vanish from the table of processes.
+const VANISH: Duration = Duration::from_secs(5);
+
+/// One test's hosts, disks and networks. All of it ends when this is dropped.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    image: Image,
+    dir: PathBuf,
+    hosts: Mutex<Vec<Host>>,
+}
+
+impl Lab {
+    /// A world for the test of this name, with the image that was built last. Nothing runs yet.
+    pub fn start(name: &str) -> Result<Self> {
+        let image = Image::current()?;
+        let run = lab_dir().join("run");
+        clear_dead(&run);
+        let dir = own_folder(&run)?.join(NUMBER.fetch_add(1, Ordering::SeqCst).to_string());
+        fs::create_dir_all(&dir).map_err(LabError::file("make", &dir))?;
+        Ok(Self {
+            name: name.to_owned(),
+            image,
+            dir,
+            hosts: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The test's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The image that hosts start from.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// The folder for what the test needs on the machine that runs the lab; goes with the lab.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Host 1, 2, ... of this lab, to be started.
+    pub fn host(&self, number: u8) -> HostBuilder<'_> {
+        HostBuilder::new(self, number)
+    }
+
+    /// The layer with the installed product, as `make lab-check` made it.
+    pub fn installed(&self) -> Result<Layer> {
+        Layer::named(&self.image, "installed")
+    }
+
+    /// A new, empty disk of this many MiB (sparse), for one host or several. Its name is its serial number.
+    pub fn disk(&self, name: &str, mib: u64) -> Result<Disk> {
+        Disk::create(&self.dir, name, mib)
+    }
+
+    /// A new network.
+    pub fn network(&self) -> Result<Network> {
+        Network::start()
+    }
+
+    pub(crate) fn host_dir(&self, number: u8) -> Result<PathBuf> {
+        let dir = self.dir.join(format!("lab{number}"));
+        fs::create_dir(&dir).map_err(LabError::file("make", &dir))?;
+        Ok(dir)
+    }
+
+    pub(crate) fn remember(&self, host: &Host) {
+        self.hosts().push(host.clone());
+    }
+
+    fn hosts(&self) -> std::sync::MutexGuard<'_, Vec<Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Collects what tells why a test failed: the folder it is in now.
+    pub fn collect(&self) -> PathBuf {
+        let to = evidence::folder(&self.name);
+        let _ = fs::remove_dir_all(&to);
+        for host in self.hosts().iter() {
+            evidence::collect(host, &to.join(host.name()));
+        }
+        to
+    }
+
+    /// Ends all, and fails if a process is left that has to do with this lab.
+    pub fn finish(self) -> Result<()> {
+        self.end();
+        let deadline = Instant::now() + VANISH;
+        let mut left = related(&self.dir);
+        while !left.is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            left = related(&self.dir);
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut what = String::new();
+        for (process, line) in &left {
+            what.push_str(&format!("\n  process {}: {line}", process.pid));
+            process.terminate(Duration::ZERO);
+        }
+        Err(LabError::Leak { what })
+    }
+
+    fn end(&self) {
+        for host in self.hosts().drain(..) {
+            host.pull_power();
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.end();
+        for (process, _) in related(&self.dir) {
+            process.terminate(Duration::ZERO);
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+        if let Some(own) = self.dir.parent() {
+            // Only if no other lab of this process is there.
+            let _ = fs::remove_dir(own);
+        }
+    }
+}
+
+/// The folder of this process.
+fn own_folder(run: &Path) -> Result<PathBuf> {
+    let pid = std::process::id().cast_signed();
+    let start = Process::find(pid).map_or(0, |own| own.start_time);
+    let dir = run.join(format!("{pid}.{start}"));
+    fs::create_dir_all(&dir).map_err(LabError::file("make", &dir))?;
+    Ok(dir)
+}
+
+/// Takes away what killed labs left.
+pub(crate) fn clear_dead(run: &Path) {
+    let Ok(entries) = fs::read_dir(run) else {
+        return;
+    };
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if owner(&name).is_some_and(|owner| !owner.is_alive()) {
+            for (process, _) in related(&entry.path()) {
+                process.terminate(Duration::ZERO);
+            }
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Reads `<pid>.<start time>`.
+fn owner(name: &str) -> Option<Process> {
+    let (pid, start) = name.split_once('.')?;
+    Some(Process {
+        pid: pid.parse().ok()?,
+        start_time: start.parse().ok()?,
+    })
+}
+
+/// Processes (not this one) that were told of this folder or of something in it, with their command lines.
+pub(crate) fn related(dir: &Path) -> Vec<(Process, String)> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = std::process::id().cast_signed();
+    let dir = dir.display().to_string();
+    entries
+        .filter_map(std::result::Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != own)
+        .filter_map(|pid| {
+            let process = Process::find(pid)?;
+            let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
+            let related = mentions(&line, &dir) && process.is_alive();
+            related.then(|| (process, line.trim().to_owned()))
+        })
+        .collect()
+}
+
+/// Is this folder, and not one whose name only begins alike, in the text?
+fn mentions(line: &str, dir: &str) -> bool {
+    line.match_indices(dir).any(|(at, _)| {
+        let next = line
+            .get(at + dir.len()..)
+            .and_then(|rest| rest.chars().next());
+        !next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
+    })
+}
+
+/// Where evidence goes: `target/lab` of the build that the running program is of, else of the folder it runs in.
+pub(crate) fn target_dir() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    let target = program
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    target.map_or_else(|| PathBuf::from("target"), Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn owners_are_read_from_folders() {
+        let expected = Process {
+            pid: 12,
+            start_time: 345,
+        };
+        assert_eq!(owner("12.345"), Some(expected));
+        for odd in ["", "12", "a.b", "12.", ".5"] {
+            assert_eq!(owner(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_not_taken_for_its_neighbour() {
+        assert!(mentions(
+            "qemu -qmp unix:/l/run/1.2/0/lab1/qmp",
+            "/l/run/1.2/0"
+        ));
+        assert!(mentions("tail /l/run/1.2/0", "/l/run/1.2/0"));
+        assert!(!mentions("tail /l/run/1.2/01", "/l/run/1.2/0"));
+        assert!(!mentions("tail /l/run/1.23", "/l/run/1.2"));
+    }
+
+    #[test]
+    fn dead_owners_are_cleared_and_living_stay() {
+        let run = tempfile::tempdir().unwrap();
+        let dead = run.path().join("999999999.1");
+        let alive = own_folder(run.path()).unwrap();
+        let strange = run.path().join("notes");
+        for dir in [&dead, &strange] {
+            fs::create_dir_all(dir.join("0")).unwrap();
+        }
+        clear_dead(run.path());
+        assert!(!dead.exists());
+        assert!(alive.exists() && strange.exists());
+    }
+
+    #[test]
+    fn a_process_that_knows_the_folder_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(related(dir.path()).is_empty());
+        let log = dir.path().join("log");
+        fs::write(&log, "").unwrap();
+        let mut child =
+            crate::keeper::spawn(exec::Command::new("tail").arg("-f").arg(&log)).unwrap();
+        let found = related(dir.path());
+        assert_eq!(
+            found.first().map(|(process, _)| process.pid),
+            Some(child.pid())
+        );
+        child.end(Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_read_without_panic(text in "\\PC{0,60}") {
+            let _ = owner(&text);
+            let _ = mentions(&text, "/x");
+        }
+    }
+}
