@@ -1,0 +1,229 @@
+//! The socket, and the two ways to use it.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use crate::{
+    Act, NetlinkError, Refusal,
+    frames::{Frame, frames},
+};
+
+/// `NLMSG_ERROR`: an acknowledgement or a refusal.
+const ERROR: u16 = 2;
+/// `NLMSG_DONE`: the end of a dump.
+const DONE: u16 = 3;
+/// Greatest datagram that the kernel makes for a dump (it takes 32 KiB pages at most).
+const DATAGRAM: usize = 64 << 10;
+/// Acts in one datagram: their acknowledgements fit into the smallest usual receive buffer.
+const TOGETHER: usize = 64;
+/// How often a dump is tried while what it dumps changes.
+const ATTEMPTS: u32 = 20;
+
+/// A conversation with the kernel. One user at a time; open another for another thread.
+pub struct Channel {
+    socket: Socket,
+    sequence: u32,
+    deadline: Duration,
+    buffer: Vec<u8>,
+}
+
+impl Channel {
+    /// Opens a socket in the network namespace of this thread. `deadline` bounds each call.
+    pub fn open(deadline: Duration) -> Result<Self, NetlinkError> {
+        let socket = socket().map_err(|source| NetlinkError::Open { source })?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            deadline,
+            buffer: Vec::with_capacity(DATAGRAM),
+        })
+    }
+
+    /// Everything of a kind: `request` is one of the `Get...` messages. A list that changed while it was made
+    /// (`NLM_F_DUMP_INTR`) is made again.
+    pub fn dump(
+        &mut self,
+        request: &RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        let until = Instant::now() + self.deadline;
+        for _ in 0..ATTEMPTS {
+            if let Some(whole) = self.dump_once(request, until)? {
+                return Ok(whole);
+            }
+        }
+        Err(NetlinkError::Restless { attempts: ATTEMPTS })
+    }
+
+    /// Nothing, if it changed on the way.
+    fn dump_once(
+        &mut self,
+        request: &RouteNetlinkMessage,
+        until: Instant,
+    ) -> Result<Option<Vec<RouteNetlinkMessage>>, NetlinkError> {
+        let sequence = self.next();
+        let mut bytes = Vec::new();
+        append(&mut bytes, request, NLM_F_REQUEST | NLM_F_DUMP, sequence);
+        self.send(&bytes)?;
+        let (mut found, mut torn) = (Vec::new(), false);
+        loop {
+            self.receive(until)?;
+            for frame in frames(&self.buffer) {
+                let frame = frame?;
+                if frame.sequence != sequence {
+                    continue;
+                }
+                torn |= frame.flags & NLM_F_DUMP_INTR != 0;
+                match frame.kind {
+                    DONE => return Ok((!torn).then_some(found)),
+                    ERROR => match Refusal::read(frame.flags, frame.payload) {
+                        Some(source) => return Err(NetlinkError::Refused { source }),
+                        None => return Ok((!torn).then_some(found)),
+                    },
+                    _ => found.extend(inner(&frame)?),
+                }
+            }
+        }
+    }
+
+    /// Does all of these, in their order, whatever becomes of each; the answers are in the same order. Many
+    /// travel in one system call.
+    pub fn act(&mut self, acts: &[Act]) -> Result<Vec<Result<(), Refusal>>, NetlinkError> {
+        let mut answers = Vec::with_capacity(acts.len());
+        for some in acts.chunks(TOGETHER) {
+            let until = Instant::now() + self.deadline;
+            self.act_together(some, until, &mut answers)?;
+        }
+        Ok(answers)
+    }
+
+    /// Does one.
+    pub fn act_one(&mut self, act: Act) -> Result<Result<(), Refusal>, NetlinkError> {
+        let mut answers = self.act(&[act])?;
+        Ok(answers.pop().unwrap_or(Ok(())))
+    }
+
+    fn act_together(
+        &mut self,
+        acts: &[Act],
+        until: Instant,
+        answers: &mut Vec<Result<(), Refusal>>,
+    ) -> Result<(), NetlinkError> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        for act in acts {
+            let sequence = self.next();
+            append(&mut bytes, &act.message, act.flags, sequence);
+        }
+        self.send(&bytes)?;
+        let mut awaited = 0;
+        while awaited < acts.len() {
+            self.receive(until)?;
+            for frame in frames(&self.buffer) {
+                let frame = frame?;
+                // The kernel answers in the order of the requests.
+                if frame.kind == ERROR && frame.sequence == first.wrapping_add(awaited as u32) {
+                    answers.push(Refusal::read(frame.flags, frame.payload).map_or(Ok(()), Err));
+                    awaited += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sequence
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), NetlinkError> {
+        match self.socket.send(bytes, 0) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(NetlinkError::Send { source }),
+        }
+    }
+
+    /// Waits for the next datagram, into the buffer.
+    fn receive(&mut self, until: Instant) -> Result<(), NetlinkError> {
+        let failed = |source| NetlinkError::Receive { source };
+        self.wait(until)?;
+        self.buffer.clear();
+        self.buffer.reserve(DATAGRAM);
+        let length = self.socket.recv(&mut self.buffer, 0).map_err(failed)?;
+        if length > self.buffer.len() {
+            let why = format!("a datagram of {length} bytes was cut");
+            return Err(NetlinkError::Malformed { why });
+        }
+        Ok(())
+    }
+
+    fn wait(&self, until: Instant) -> Result<(), NetlinkError> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).ok();
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(0) => {
+                    return Err(NetlinkError::Late {
+                        deadline: self.deadline,
+                    });
+                }
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    return Err(NetlinkError::Receive {
+                        source: error.into(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// A socket that hears the kernel alone.
+fn socket() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    // Older kernels do without.
+    let _ = socket.set_ext_ack(true);
+    let _ = socket.set_cap_ack(true);
+    Ok(socket)
+}
+
+fn append(bytes: &mut Vec<u8>, message: &RouteNetlinkMessage, flags: u16, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let payload = NetlinkPayload::from(message.clone());
+    let mut whole = NetlinkMessage::new(header, payload);
+    whole.finalize();
+    let start = bytes.len();
+    let length = whole.buffer_len();
+    bytes.resize(start + crate::frames::aligned(length), 0);
+    if let Some(room) = bytes.get_mut(start..start + length) {
+        whole.serialize(room);
+    }
+}
+
+fn inner(frame: &Frame<'_>) -> Result<Option<RouteNetlinkMessage>, NetlinkError> {
+    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(frame.whole);
+    match message.map(|it| it.payload) {
+        Ok(NetlinkPayload::InnerMessage(inner)) => Ok(Some(inner)),
+        Ok(_) => Ok(None),
+        Err(error) => Err(NetlinkError::Malformed {
+            why: error.to_string(),
+        }),
+    }
+}
