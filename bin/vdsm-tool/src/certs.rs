@@ -98,6 +98,27 @@ pub(crate) fn ensure(
     Ok((set, Outcome::Created))
 }
 
+/// What a host needs, as PEM texts. One certificate is both ends, as with oVirt's own.
+pub(crate) struct HostSet {
+    /// The authority's certificate.
+    pub(crate) ca: String,
+    /// The host's certificate.
+    pub(crate) cert: String,
+    /// The host's key.
+    pub(crate) key: String,
+}
+
+/// Makes a set for a host.
+pub(crate) fn host_set(name: &str, organization: &str) -> Result<HostSet> {
+    let made = generate(name, organization)?;
+    let (cert, key) = made.server;
+    Ok(HostSet {
+        ca: made.ca,
+        cert,
+        key,
+    })
+}
+
 /// A set as PEM texts: certificates and, for server and client, keys.
 struct Generated {
     ca: String,

@@ -5,6 +5,8 @@ use std::{io, path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::configure::Module;
+
 /// Private agents for development, certificates, vdsm.conf, and the demo.
 #[derive(Debug, Parser)]
 #[command(name = "vdsm-tool", version, propagate_version = true)]
@@ -24,6 +26,14 @@ pub(crate) enum Command {
     Certs(CertsArgs),
     /// Show the agent end to end: storage, a virtual machine from its disk, statistics, and the way back
     Demo(DemoArgs),
+    /// Tell other programs of this host (libvirt, sanlock, multipath, LVM) what the agent needs of them
+    Configure(ConfigureArgs),
+    /// Tell whether that has been done (exit code 1 if not)
+    IsConfigured(StateArgs),
+    /// Tell whether the agent can start with its configuration (exit code 1 if not)
+    ValidateConfig(StateArgs),
+    /// Take back what configure changed in other programs' configuration
+    RemoveConfig(RemoveArgs),
     /// Print a completion script
     Completion(CompletionArgs),
     /// Print the manual page
@@ -154,6 +164,51 @@ pub(crate) struct DemoArgs {
     /// How the guest runs
     #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
     pub(crate) accelerator: Accelerator,
+}
+
+/// What is configured, and how it is told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Only this; may be given several times. Without it: all whose programs are installed
+    #[arg(long, value_enum, value_name = "MODULE")]
+    pub(crate) module: Vec<Module>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Say nothing but what goes wrong, and do not mind what is not installed
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// The host beneath this folder instead of this one
+    #[arg(long, default_value = "/", hide = true)]
+    pub(crate) root: PathBuf,
+}
+
+/// `configure`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigureArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Restart or reload what runs and must learn of a change
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// `remove-config`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// `is-configured` and `validate-config`.
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// Only this; may be given several times
+    #[arg(long, value_enum, value_name = "MODULE")]
+    pub(crate) module: Vec<Module>,
+    /// The host beneath this folder instead of this one
+    #[arg(long, default_value = "/", hide = true)]
+    pub(crate) root: PathBuf,
 }
 
 /// `completion`.

@@ -1,14 +1,16 @@
-//! `vdsm-tool`: private agents for development, their certificates, `vdsm.conf`, and the demo.
+//! `vdsm-tool`: the host made ready for the agent, private agents for development, certificates, `vdsm.conf`, the demo.
 //!
 //! A private agent is a `vdsmd` with a libvirt daemon of its own, everything beneath one folder and nothing
 //! of the machine's own services touched. Programs are started through the crate `exec` alone.
 //!
 //! Look next: `cli.rs` (what can be asked for), `dev/` (starting, ending and finding private agents),
+//! `configure/` (the host),
 //! `certs.rs` (certificates), `settings.rs` (`vdsm.conf`), `demo/` (the demo, which talks to an agent through `vdsm-client` only).
 #![forbid(unsafe_code)]
 
 mod certs;
 mod cli;
+mod configure;
 mod demo;
 mod dev;
 mod interrupt;
@@ -42,6 +44,10 @@ fn run(cli: Cli) -> Result<()> {
         Command::Config(args) => settings::run(&args),
         Command::Certs(args) => certs::command(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Configure(args) => configure::configure(&args),
+        Command::IsConfigured(args) => configure::is_configured(&args),
+        Command::ValidateConfig(args) => configure::validate(&args),
+        Command::RemoveConfig(args) => configure::remove(&args),
         Command::Completion(args) => cli::completion(args.shell),
         Command::Man => cli::man(),
     }
