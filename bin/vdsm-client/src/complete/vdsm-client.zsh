@@ -1,6 +1,6 @@
 #compdef vdsm-client
 # Completion of vdsm-client for zsh; the program itself tells the words.
-_vdsm_client() {
+_vdsm-client() {
     local line word about
     local -a open_words open_about done_words done_about
     while IFS=$'\t' read -r word about; do
@@ -15,8 +15,8 @@ _vdsm_client() {
     (( $#open_words )) && compadd -S '' -l -d open_about -a open_words
     (( $#done_words )) && compadd -l -d done_about -a done_words
 }
-if [[ $funcstack[1] == _vdsm_client ]]; then
-    _vdsm_client "$@"
+if [[ $funcstack[1] == _vdsm-client ]]; then
+    _vdsm-client "$@"
 else
-    compdef _vdsm_client vdsm-client
+    compdef _vdsm-client vdsm-client
 fi
