@@ -168,6 +168,13 @@ for i, (shown, meant) in enumerate(json.load(sys.stdin)):
     ));
 }
 
+/// Completes a line, and tells by its exit code whether the words are right.
+const ASK: &str = r#"
+stand_in() { [[ "$1 $2 $3" == "complete bash vdsm-client Ho" ]] && printf 'Host\nHotel\n'; }
+COMP_LINE='vdsm-client Ho and more' COMP_POINT=14
+_vdsm_client stand_in
+[[ ${#COMPREPLY[@]} -eq 2 && ${COMPREPLY[*]} == 'Host Hotel' ]]"#;
+
 /// The bash of this machine completes by the script; a function stands for the program.
 #[test]
 fn bash_completes_by_its_script() {
@@ -175,11 +182,6 @@ fn bash_completes_by_its_script() {
         println!("skipped: there is no bash");
         return;
     }
-    const ASK: &str = r#"
-stand_in() { [[ "$1 $2 $3" == "complete bash vdsm-client Ho" ]] && printf 'Host\nHotel\n'; }
-COMP_LINE='vdsm-client Ho and more' COMP_POINT=14
-_vdsm_client stand_in
-[[ ${#COMPREPLY[@]} -eq 2 && ${COMPREPLY[*]} == 'Host Hotel' ]]"#;
     let script = ran(&["completion", "bash"], "").output;
     assert!(program("bash", &["-s"], &format!("{script}{ASK}\n")));
 }
