@@ -18,7 +18,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::{
     Command, ExecError, Exit, IoClass, Process, Stdio,
-    process::{Tree, signal_group, wait_readable},
+    process::{self, Tree, signal_group, wait_readable},
     run::{dev_null, pipe},
     sys,
 };
@@ -47,6 +47,8 @@ pub struct Child {
     pidfd: OwnedFd,
     exit: Option<Exit>,
     grace: Duration,
+    /// `MARK=value`, if it carries one.
+    mark: Option<String>,
     /// Ends of the pipes that were asked for; take them out to use them elsewhere.
     pub pipes: Pipes,
 }
@@ -74,13 +76,18 @@ impl Command {
     /// Makes the process. The descriptors in `stdio` stay open here until the command is dropped.
     pub(crate) fn start(&self) -> Result<Child, ExecError> {
         sweep();
-        let (plan, _keep) = self.plan()?;
+        let mark = self.marked.then(process::mark);
+        let (mut plan, _keep) = self.plan()?;
+        if let Some(variable) = &mark {
+            plan.envp.push(self.text(OsStr::new(variable))?);
+        }
         let (pid, pidfd) = sys::spawn(&plan).map_err(|error| self.start_error(error))?;
         Ok(Child {
             pid,
             pidfd,
             exit: None,
             grace: self.grace,
+            mark,
             pipes: Pipes::default(),
         })
     }
@@ -238,7 +245,8 @@ impl Child {
     }
 
     /// Ends it and all that it started: SIGTERM to its group, after `grace` (or once it has ended)
-    /// SIGKILL to the group and to descendants that had left it. Collects it.
+    /// SIGKILL to the group, to descendants that had left it, and to those that carry its mark, if it has one.
+    /// Collects it.
     pub fn end(&mut self, grace: Duration) -> Exit {
         if let Some(exit) = self.exit {
             return exit;
@@ -252,6 +260,7 @@ impl Child {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         tree.kill();
         late.kill();
+        self.mark.iter().for_each(|mark| process::kill_marked(mark));
         if wait_readable(&self.pidfd, Instant::now() + KILLED) {
             return self.reap_now();
         }

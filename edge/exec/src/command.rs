@@ -53,6 +53,9 @@ pub enum IoClass {
     BestEffort(u8),
 }
 
+/// The variable by which descendants of a [`Command::marked`] program are known.
+pub const MARK: &str = "VDSM_EXEC_MARK";
+
 /// A program to run. The builder's methods take and return it.
 ///
 /// `Debug` shows the program alone: arguments are logged by nobody, stdin cannot be shown at all.
@@ -76,6 +79,7 @@ pub struct Command {
     pub(crate) file_limit: Option<u64>,
     pub(crate) umask: Option<u32>,
     pub(crate) private_mounts: bool,
+    pub(crate) marked: bool,
     pub(crate) stdio: [Stdio; 3],
 }
 
@@ -110,6 +114,7 @@ impl Command {
             file_limit: None,
             umask: None,
             private_mounts: false,
+            marked: false,
             stdio: [Stdio::Null, Stdio::Pipe, Stdio::Pipe],
         }
     }
@@ -249,6 +254,14 @@ impl Command {
     #[must_use]
     pub fn private_mounts(mut self) -> Self {
         self.private_mounts = true;
+        self
+    }
+
+    /// Marks it and what it starts by a variable of the environment ([`MARK`]), so that ending it also finds
+    /// descendants whose parent has ended before: they belong to the tree no more, and still carry the mark.
+    #[must_use]
+    pub fn marked(mut self) -> Self {
+        self.marked = true;
         self
     }
 

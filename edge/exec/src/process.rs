@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     os::fd::{AsFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
+
+use crate::command::MARK;
 
 /// What `/proc/PID/stat` says that is used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +173,49 @@ impl Tree {
             .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok())
             .any(|comm| comm.trim() == name)
     }
+}
+
+/// A mark that no other start of this boot has, as a variable for the environment.
+pub(crate) fn mark() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let own = std::process::id();
+    let since = stat(own.cast_signed()).map_or(0, |stat| stat.start);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{MARK}={own}-{since}-{number}")
+}
+
+/// SIGKILL to every process that carries the mark, again until none is found that was not yet killed: one of
+/// them may be starting others meanwhile.
+pub(crate) fn kill_marked(mark: &str) {
+    for _ in 0..20 {
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return;
+        };
+        let numbers = entries
+            .filter_map(Result::ok)
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let found: Vec<_> = numbers.filter_map(|pid| carrier(pid, mark)).collect();
+        if found.is_empty() {
+            return;
+        }
+        Tree { members: found }.kill();
+    }
+}
+
+/// A pidfd of a process that carries the mark and has not ended.
+fn carrier(pid: i32, mark: &str) -> Option<OwnedFd> {
+    let carries = || {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == mark.as_bytes())
+    };
+    if !carries() {
+        return None;
+    }
+    let fd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    // Again, now that the number cannot become another process's.
+    carries().then_some(fd)
 }
 
 /// A pidfd of a process, if it still has that parent.
