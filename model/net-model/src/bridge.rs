@@ -98,15 +98,23 @@ pub fn to_text(options: &BTreeMap<String, String>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// Do two texts mean the same number?
+pub fn same_value(a: &str, b: &str) -> bool {
+    a == b || (number(a).is_some() && number(a) == number(b))
+}
+
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
 fn check(name: &str, value: &str) -> Result<(), NetError> {
     let known = find(name).ok_or_else(|| {
         NetError::BadParams(format!("bridge_opts: a bridge has no option {name:?}"))
     })?;
-    let number = match value.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => value.parse().ok(),
-    };
-    let fits = number.is_some_and(|it| (known.least..=known.most).contains(&it));
+    let fits = number(value).is_some_and(|it| (known.least..=known.most).contains(&it));
     fits.then_some(())
         .ok_or_else(|| NetError::BadParams(format!("bridge_opts: {name} cannot be {value:?}")))
 }

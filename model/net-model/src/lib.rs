@@ -18,19 +18,25 @@ mod address;
 mod addresses;
 pub mod bond;
 pub mod bridge;
+pub mod canonicalize;
 mod config;
 mod current;
 mod error;
 mod kernel;
 mod names;
 mod network;
+mod plan;
 pub mod qos;
 pub mod request;
+pub mod source_routing;
 mod step;
+mod tables;
 mod undo;
+pub mod validate;
 
 pub use address::{Cidr, Family, Nameserver};
 pub use bond::{Bond, BondMode, BondOptions};
+pub use canonicalize::canonicalize;
 pub use config::{Config, Desired, Scope};
 pub use current::{
     Address, BondState, BridgeState, Current, Ipv6Settings, Link, LinkKind, MAIN_TABLE,
@@ -43,5 +49,8 @@ pub use network::{
     Base, BridgeConfig, DEFAULT_MTU, Ip, MAX_MTU, MIN_MTU, MIN_MTU_V6, Network, RouteKind,
     StaticRoute, Switch,
 };
+pub use plan::plan;
 pub use qos::{Curve, HostQos, QosClass};
 pub use step::{DhcpClient, Ipv6Setting, Plan, Planned, Stage, Step, undo};
+pub use tables::{FIRST_TABLE, TABLES, Tables, needs_table};
+pub use validate::validate;

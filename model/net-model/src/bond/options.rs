@@ -231,9 +231,14 @@ pub fn normal_value(name: &str, text: &str) -> String {
 }
 
 impl OptionRule {
+    /// Does a mode take it?
+    pub fn fits(&self, mode: BondMode) -> bool {
+        self.modes & mode.bit() != 0
+    }
+
     fn check(&self, mode: BondMode, value: &str) -> Result<String, NetError> {
         let name = self.name;
-        if self.modes & mode.bit() == 0 {
+        if !self.fits(mode) {
             return Err(NetError::BadBonding(format!(
                 "the bond's mode {} has no option {name}",
                 mode.name()

@@ -1,0 +1,306 @@
+//! What carries networks: bonds with their ports, MTUs of bases, bases up.
+
+use super::{Planner, facts::Facts};
+use crate::{
+    Bond, BondMode, BondOptions, Cidr, IfName, Ipv6Setting, LinkKind, NetError, RA_PROTOCOL, Route,
+    Stage, Step, addresses, bond,
+};
+
+impl Planner<'_> {
+    pub(super) fn base(&mut self, facts: &Facts<'_>) -> Result<(), NetError> {
+        self.at(Stage::Base, None);
+        let bonds = bonds_in_order(facts);
+        for (name, bond) in &bonds {
+            self.release_ports(facts, name, bond)?;
+        }
+        for (name, bond) in &bonds {
+            self.ensure_bond(facts, name, bond)?;
+        }
+        for base in facts.touched_bases() {
+            self.ensure_base(facts, &base)?;
+        }
+        for (name, _) in &bonds {
+            self.mend_bond(name)?;
+        }
+        Ok(())
+    }
+
+    /// Ports that shall be elsewhere go, of all bonds before any bond takes new ones.
+    fn release_ports(
+        &mut self,
+        facts: &Facts<'_>,
+        name: &IfName,
+        bond: &Bond,
+    ) -> Result<(), NetError> {
+        let ports = self.kernel.ports(name.as_str());
+        let gone = ports.filter(|it| !bond.slaves.contains(*it));
+        let gone: Vec<IfName> = gone.cloned().collect();
+        for link in gone {
+            self.push(Step::ClearMaster { link: link.clone() })?;
+            self.free_slave(facts, &link)?;
+        }
+        Ok(())
+    }
+
+    fn ensure_bond(
+        &mut self,
+        facts: &Facts<'_>,
+        name: &IfName,
+        bond: &Bond,
+    ) -> Result<(), NetError> {
+        if self.link(name).is_none() {
+            self.push(Step::CreateBond {
+                name: name.clone(),
+                mode: bond.options.mode().number(),
+                mac: bond.hwaddr,
+            })?;
+        }
+        let had = facts.desired.before.bonds.get(name);
+        self.set_bond_options(name, &bond.options, had.map(|it| &it.options))?;
+        for slave in &bond.slaves {
+            self.enslave(slave, name)?;
+        }
+        if let Some(mac) = bond.hwaddr {
+            self.push(Step::SetMac {
+                link: name.clone(),
+                mac,
+            })?;
+        }
+        self.push(Step::SetUp { link: name.clone() })
+    }
+
+    fn set_bond_options(
+        &mut self,
+        name: &IfName,
+        wanted: &BondOptions,
+        had: Option<&BondOptions>,
+    ) -> Result<(), NetError> {
+        let changes = self.option_changes(name, wanted, had);
+        if changes
+            .iter()
+            .any(|(option, _)| bond::needs_no_ports(option))
+        {
+            let ports: Vec<IfName> = self.kernel.ports(name.as_str()).cloned().collect();
+            for link in ports {
+                self.push(Step::ClearMaster { link })?;
+            }
+        }
+        let down = |(option, _): &(String, String)| {
+            bond::needs_no_ports(option) || bond::needs_down(option)
+        };
+        if changes.iter().any(down) {
+            self.push(Step::SetDown { link: name.clone() })?;
+        }
+        for (option, value) in changes {
+            self.push(Step::SetBondOption {
+                bond: name.clone(),
+                option,
+                value,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is wanted, and the defaults of what was wanted before; in the order in which the kernel takes it.
+    fn option_changes(
+        &self,
+        name: &IfName,
+        wanted: &BondOptions,
+        had: Option<&BondOptions>,
+    ) -> Vec<(String, String)> {
+        let Some(LinkKind::Bond(state)) = self.link(name).map(|it| &it.kind) else {
+            return Vec::new();
+        };
+        let mode = wanted.mode();
+        let dropped = had.into_iter().flat_map(BondOptions::others);
+        let dropped = dropped
+            .filter(|(option, _)| wanted.get(option).is_none() && takes(mode, option))
+            .filter_map(|(option, _)| Some((option, bond::default_value(option)?)));
+        let all = dropped.chain(wanted.others());
+        let mut changes: Vec<(String, String)> = all
+            .filter(|(option, value)| {
+                let now = state.options.get(*option).map(String::as_str);
+                now.or_else(|| bond::default_value(option)) != Some(*value)
+            })
+            .map(|(option, value)| (option.to_owned(), value.to_owned()))
+            .collect();
+        let number = mode.number().to_string();
+        if state.options.get("mode").is_some_and(|it| *it != number) {
+            changes.push(("mode".to_owned(), number));
+        }
+        changes.sort_by_key(|(option, value)| option_rank(option, value));
+        changes
+    }
+
+    fn enslave(&mut self, slave: &IfName, bond: &IfName) -> Result<(), NetError> {
+        let Some(link) = self.link(slave) else {
+            return Err(NetError::BadNic(format!("Nic {slave} does not exist")));
+        };
+        if link.master.as_ref() != Some(bond) {
+            if link.master.is_some() {
+                self.push(Step::ClearMaster {
+                    link: slave.clone(),
+                })?;
+            }
+            self.empty(slave)?;
+            self.push(Step::SetDown {
+                link: slave.clone(),
+            })?;
+            self.push(Step::SetMaster {
+                link: slave.clone(),
+                master: bond.clone(),
+            })?;
+        }
+        self.empty(slave)?;
+        self.push(Step::SetUp {
+            link: slave.clone(),
+        })
+    }
+
+    /// A port has no addresses and routes of its own, nor IPv6.
+    pub(super) fn empty(&mut self, port: &IfName) -> Result<(), NetError> {
+        self.stop_clients(port)?;
+        let routes: Vec<Route> = self.kernel.state().routes_of(port).cloned().collect();
+        for route in routes {
+            self.push(Step::RemoveRoute { route })?;
+        }
+        self.remove_addresses(port, |_| true)?;
+        self.set_ipv6(port, Ipv6Setting::Disable, 1)
+    }
+
+    pub(super) fn set_ipv6(
+        &mut self,
+        link: &IfName,
+        setting: Ipv6Setting,
+        value: u8,
+    ) -> Result<(), NetError> {
+        match self.link(link) {
+            Some(it) if it.ipv6.is_some() => self.push(Step::SetIpv6 {
+                link: link.clone(),
+                setting,
+                value,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn ensure_base(&mut self, facts: &Facts<'_>, base: &IfName) -> Result<(), NetError> {
+        let wanted = facts.bases.get(base).copied();
+        let Some(link) = self.link(base) else {
+            return match wanted {
+                Some(_) => Err(NetError::BadNic(format!("{base} does not exist"))),
+                None => Ok(()),
+            };
+        };
+        let is_bond = matches!(link.kind, LinkKind::Bond(_));
+        let free = !is_bond && !facts.slaves.contains_key(base);
+        if wanted.is_none() && free {
+            return Ok(());
+        }
+        let mtu = wanted.unwrap_or_else(|| facts.base_mtu(base));
+        self.push(Step::SetMtu {
+            link: base.clone(),
+            mtu,
+        })?;
+        let ports: Vec<IfName> = self.kernel.ports(base.as_str()).cloned().collect();
+        for link in ports.into_iter().filter(|_| is_bond) {
+            self.push(Step::SetMtu { link, mtu })?;
+        }
+        self.push(Step::SetUp { link: base.clone() })
+    }
+
+    /// A bond that went down took routes and IPv6 addresses of its VLANs along, foreign ones too: they come back.
+    fn mend_bond(&mut self, bond: &IfName) -> Result<(), NetError> {
+        let mut links = vec![bond.clone()];
+        let mut at = 0;
+        while let Some(name) = links.get(at).cloned() {
+            links.extend(self.kernel.vlans(name.as_str()).cloned());
+            self.mend_link(&name)?;
+            at += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn mend_link(&mut self, name: &IfName) -> Result<(), NetError> {
+        let (Some(was), Some(is)) = (self.origin.links.get(name), self.link(name)) else {
+            return Ok(());
+        };
+        if !was.up || !is.up || was.master != is.master {
+            return Ok(());
+        }
+        let disabled = is.ipv6.is_none_or(|it| it.disabled);
+        let lasting = was.addresses.iter();
+        let lasting = lasting.filter(|it| !it.is_link_local() && !it.dynamic);
+        let old: Vec<Cidr> = lasting.map(|it| it.cidr).collect();
+        let now: Vec<Cidr> = is.addresses.iter().map(|it| it.cidr).collect();
+        let lost = addresses::change(&now, &old).add.into_iter();
+        let lost = lost.filter(|it| !now.contains(it) && !(it.ip().is_ipv6() && disabled));
+        for address in lost {
+            self.push(Step::AddAddress {
+                link: name.clone(),
+                address,
+            })?;
+        }
+        self.mend_routes(name, |_| true)
+    }
+
+    /// Routes that were there, and that no router or kernel brings back, come again where they still can.
+    pub(super) fn mend_routes(
+        &mut self,
+        name: &IfName,
+        which: impl Fn(&Route) -> bool,
+    ) -> Result<(), NetError> {
+        let state = self.kernel.state();
+        let lost = self.origin.routes_of(name);
+        let lost = lost.filter(|it| it.protocol != RA_PROTOCOL && which(it));
+        let mut lost: Vec<Route> = lost
+            .filter(|it| !state.routes.contains(*it))
+            .cloned()
+            .collect();
+        lost.sort_by_key(|it| it.via.is_some());
+        lost.retain(|it| it.source.is_none_or(|ip| self.has_ip(name, ip)));
+        for route in lost {
+            match self.push(Step::AddRoute { route }) {
+                // Its next hop is out of reach now: it would be gone without us, too.
+                Err(NetError::Refused { .. }) | Ok(()) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
+    }
+
+    fn has_ip(&self, name: &IfName, ip: core::net::IpAddr) -> bool {
+        let link = self.link(name);
+        link.is_some_and(|it| it.addresses.iter().any(|it| it.cidr.ip() == ip))
+    }
+}
+
+fn bonds_in_order<'a>(facts: &Facts<'a>) -> Vec<(&'a IfName, &'a Bond)> {
+    let desired = facts.desired;
+    let first = |name: &IfName| {
+        let bases = facts.after.iter();
+        let mut bases = bases.filter(|(it, _)| facts.management.contains(*it));
+        bases.any(|(_, (_, devices))| devices.base.as_ref() == Some(name))
+    };
+    let bonds = desired.after.bonds.iter();
+    let mut bonds: Vec<_> = bonds.filter(|(name, _)| desired.scope.bond(name)).collect();
+    bonds.sort_by_key(|(name, _)| !first(name));
+    bonds
+}
+
+fn takes(mode: BondMode, option: &str) -> bool {
+    bond::option_rule(option).is_some_and(|it| it.fits(mode))
+}
+
+/// The mode first; the monitor that is switched off before the one that is switched on; targets before the
+/// interval that needs them; the rest; the primary port last.
+fn option_rank(option: &str, value: &str) -> u8 {
+    match (option, value) {
+        ("mode", _) => 0,
+        ("miimon" | "arp_interval", "0") => 1,
+        ("arp_ip_target", _) => 2,
+        ("miimon" | "arp_interval", _) => 3,
+        ("primary", _) => 9,
+        _ => 5,
+    }
+}
