@@ -7,7 +7,8 @@
 //! [`clock`] is the only place of the wall clock.
 //!
 //! Look next: `facts.rs` (what a host is), `sample.rs` (what it does), and the parsers: `proc.rs`, `cpu.rs`,
-//! `memory.rs`, `links.rs`, `netlink.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`.
+//! `memory.rs`, `links.rs`, `netlink.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`; `network/` is the network in the words
+//! of `net-model`.
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -19,6 +20,7 @@ mod links;
 mod memory;
 mod mounts;
 mod netlink;
+pub mod network;
 mod os;
 mod packages;
 mod proc;
