@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::Config;
 use host::{
-    Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Live, Sampler, Settings,
+    Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler, Settings,
     Version,
 };
 use libvirt::{DomainCapabilitiesQuery, Libvirt};
@@ -111,14 +111,14 @@ impl HostView {
         HardwareInfo::of(&facts.value)
     }
 
-    /// `Host.getStats` from the last two samples; `None` if none could be taken.
-    pub(crate) fn stats(&self, live: Live) -> Option<HostStats> {
-        let live = Live {
-            elapsed: self.started.elapsed(),
-            unix: observe::clock::now_unix(),
-            ..live
-        };
-        lock(&self.sampling.sampler).stats(&live)
+    /// What the host does, from the last two samples; `None` if none could be taken.
+    pub(crate) fn stats(&self) -> Option<HostStats> {
+        lock(&self.sampling.sampler).stats()
+    }
+
+    /// Time since the agent's start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }
 

@@ -1,30 +1,22 @@
-//! `Host.getHardwareInfo`.
+//! What the firmware tells of the machine.
 
 use host_model::Facts;
-use serde::Serialize;
 
 /// What the firmware tells of the machine. What it does not tell, or only to root, is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HardwareInfo {
     /// Maker.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_manufacturer: Option<String>,
+    pub manufacturer: Option<String>,
     /// Product.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_product_name: Option<String>,
+    pub product: Option<String>,
     /// Version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_version: Option<String>,
+    pub version: Option<String>,
     /// Serial number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_serial_number: Option<String>,
+    pub serial: Option<String>,
     /// UUID, upper case as dmidecode writes it.
-    #[serde(rename = "systemUUID", skip_serializing_if = "Option::is_none")]
-    pub system_uuid: Option<String>,
+    pub uuid: Option<String>,
     /// Family.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_family: Option<String>,
+    pub family: Option<String>,
 }
 
 impl HardwareInfo {
@@ -32,12 +24,12 @@ impl HardwareInfo {
     pub fn of(facts: &Facts) -> Self {
         let dmi = facts.dmi.clone();
         Self {
-            system_manufacturer: dmi.manufacturer,
-            system_product_name: dmi.product,
-            system_version: dmi.version,
-            system_serial_number: dmi.serial,
-            system_uuid: dmi.uuid.map(|uuid| uuid.to_uppercase()),
-            system_family: dmi.family,
+            manufacturer: dmi.manufacturer,
+            product: dmi.product,
+            version: dmi.version,
+            serial: dmi.serial,
+            uuid: dmi.uuid.map(|uuid| uuid.to_uppercase()),
+            family: dmi.family,
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Interfaces as capabilities tell of them: nics, bondings, bridges, vlans.
+//! Interfaces that the host tells of: network cards, bonds, bridges, VLANs.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use host_model::{Address, AddressScope, Link, LinkKind, Network, Route};
-use serde::Serialize;
 
 use crate::Settings;
 
@@ -13,107 +12,97 @@ const MAIN_TABLE: u32 = 254;
 const DUMMY_BRIDGE: &str = ";vdsmdummy;";
 
 /// Addresses of an interface.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ip {
-    /// IPv4 address, the one in the gateway's subnet first; empty where there is none.
-    pub addr: String,
-    /// Its mask, `255.255.255.0`.
-    pub netmask: String,
-    /// All IPv4 addresses, `192.0.2.2/24`.
-    pub ipv4addrs: Vec<String>,
+    /// The IPv4 address that stands for all: the one in the gateway's subnet, else the first.
+    pub first: Option<Address>,
+    /// All IPv4 addresses.
+    pub ipv4: Vec<Address>,
     /// All IPv6 addresses but those of the link.
-    pub ipv6addrs: Vec<String>,
-    /// IPv4 gateway, or empty.
-    pub gateway: String,
-    /// IPv6 gateway, or `::`.
-    pub ipv6gateway: String,
-    /// Is the gateway the host's default?
-    pub ipv4defaultroute: bool,
+    pub ipv6: Vec<Address>,
+    /// IPv4 gateway.
+    pub gateway: Option<IpAddr>,
+    /// IPv6 gateway.
+    pub ipv6_gateway: Option<IpAddr>,
+    /// Is the IPv4 gateway the host's default?
+    pub is_default_route: bool,
     /// Is an IPv4 address leased?
     pub dhcpv4: bool,
     /// Is an IPv6 address leased?
     pub dhcpv6: bool,
     /// Is an IPv6 address from router advertisements?
-    pub ipv6autoconf: bool,
-    /// MTU, as text.
-    pub mtu: String,
+    pub ipv6_autoconf: bool,
+    /// MTU.
+    pub mtu: u32,
 }
 
-/// One of `nics`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// A network card.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NicInfo {
     /// Addresses.
-    #[serde(flatten)]
     pub ip: Ip,
     /// Hardware address.
     pub hwaddr: String,
     /// Permanent hardware address, of a bond's port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub permhwaddr: Option<String>,
+    pub permanent_hwaddr: Option<String>,
     /// Aggregator, of a bond's port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ad_aggregator_id: Option<String>,
+    pub aggregator: Option<String>,
     /// Mbit/s; 0 where not told.
     pub speed: u32,
 }
 
-/// One of `bondings`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// A bond.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BondInfo {
     /// Addresses.
-    #[serde(flatten)]
     pub ip: Ip,
     /// Hardware address.
     pub hwaddr: String,
     /// Ports.
-    pub slaves: Vec<String>,
+    pub ports: Vec<String>,
     /// The active port, or empty.
-    pub active_slave: String,
+    pub active_port: String,
     /// Options.
-    pub opts: BTreeMap<String, String>,
-    /// Aggregator.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ad_aggregator_id: Option<String>,
-    /// Hardware address of the partner.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ad_partner_mac: Option<String>,
-    /// `legacy`: the kernel's own.
-    pub switch: &'static str,
+    pub options: BTreeMap<String, String>,
+    /// Aggregator and hardware address of the partner: both or none.
+    pub aggregation: Option<(String, String)>,
     /// Mbit/s; 0 where not told.
     pub speed: u32,
 }
 
-/// One of `bridges`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// A bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BridgeInfo {
     /// Addresses.
-    #[serde(flatten)]
     pub ip: Ip,
     /// Ports.
     pub ports: Vec<String>,
-    /// `on` or `off`.
-    pub stp: &'static str,
+    /// Spanning tree protocol.
+    pub stp: bool,
 }
 
-/// One of `vlans`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+/// A VLAN.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VlanInfo {
     /// Addresses.
-    #[serde(flatten)]
     pub ip: Ip,
     /// Interface beneath.
-    pub iface: String,
+    pub device: String,
     /// VLAN id.
-    pub vlanid: u32,
+    pub id: u32,
 }
 
-/// All interfaces that are told of.
-#[derive(Debug, Default)]
-pub(crate) struct Interfaces {
-    pub(crate) nics: BTreeMap<String, NicInfo>,
-    pub(crate) bondings: BTreeMap<String, BondInfo>,
-    pub(crate) bridges: BTreeMap<String, BridgeInfo>,
-    pub(crate) vlans: BTreeMap<String, VlanInfo>,
+/// All interfaces that are told of, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    /// Network cards.
+    pub nics: BTreeMap<String, NicInfo>,
+    /// Bonds.
+    pub bondings: BTreeMap<String, BondInfo>,
+    /// Bridges.
+    pub bridges: BTreeMap<String, BridgeInfo>,
+    /// VLANs.
+    pub vlans: BTreeMap<String, VlanInfo>,
 }
 
 pub(crate) fn interfaces(network: &Network, settings: &Settings) -> Interfaces {
@@ -135,14 +124,12 @@ pub(crate) fn interfaces(network: &Network, settings: &Settings) -> Interfaces {
                 out.bondings.insert(name, bond_info(link, bond, ip));
             }
             LinkKind::Bridge(bridge) => {
-                let stp = if bridge.stp { "on" } else { "off" };
-                let ports = bridge.ports.clone();
+                let (ports, stp) = (bridge.ports.clone(), bridge.stp);
                 out.bridges.insert(name, BridgeInfo { ip, ports, stp });
             }
             LinkKind::Vlan(vlan) => {
-                let iface = vlan.device.clone();
-                let vlanid = vlan.id;
-                out.vlans.insert(name, VlanInfo { ip, iface, vlanid });
+                let (device, id) = (vlan.device.clone(), vlan.id);
+                out.vlans.insert(name, VlanInfo { ip, device, id });
             }
             LinkKind::Fake | LinkKind::Loopback | LinkKind::Other => {}
         }
@@ -154,23 +141,20 @@ fn nic(link: &Link, ip: Ip) -> NicInfo {
     NicInfo {
         ip,
         hwaddr: link.hwaddr.clone(),
-        permhwaddr: link.permanent_hwaddr.clone(),
-        ad_aggregator_id: link.aggregator.clone(),
+        permanent_hwaddr: link.permanent_hwaddr.clone(),
+        aggregator: link.aggregator.clone(),
         speed: link.speed,
     }
 }
 
 fn bond_info(link: &Link, bond: &host_model::Bond, ip: Ip) -> BondInfo {
-    let both = bond.aggregator.is_some() && bond.partner_mac.is_some();
     BondInfo {
         ip,
         hwaddr: link.hwaddr.clone(),
-        slaves: bond.slaves.clone(),
-        active_slave: bond.active_slave.clone(),
-        opts: bond.options.iter().cloned().collect(),
-        ad_aggregator_id: bond.aggregator.clone().filter(|_| both),
-        ad_partner_mac: bond.partner_mac.clone().filter(|_| both),
-        switch: "legacy",
+        ports: bond.slaves.clone(),
+        active_port: bond.active_slave.clone(),
+        options: bond.options.iter().cloned().collect(),
+        aggregation: bond.aggregator.clone().zip(bond.partner_mac.clone()),
         speed: link.speed,
     }
 }
@@ -228,23 +212,17 @@ fn ip(link: &Link, routes: &[Route]) -> Ip {
         routes.iter().any(is_main)
     });
     Ip {
-        addr: first.map(|a| a.ip.to_string()).unwrap_or_default(),
-        netmask: first.map(|a| netmask(a.prefix)).unwrap_or_default(),
-        ipv4addrs: v4.iter().map(|a| cidr(a)).collect(),
-        ipv6addrs: v6.iter().map(|a| cidr(a)).collect(),
-        gateway: gateway.map(|gw| gw.to_string()).unwrap_or_default(),
-        ipv6gateway: self::gateway(routes, &link.name, IpAddr::is_ipv6)
-            .map_or("::".to_owned(), |gw| gw.to_string()),
-        ipv4defaultroute: default,
+        first: first.copied().cloned(),
+        gateway,
+        ipv6_gateway: self::gateway(routes, &link.name, IpAddr::is_ipv6),
+        is_default_route: default,
         dhcpv4: v4.iter().any(|a| a.dynamic),
         dhcpv6: v6.iter().any(|a| a.dynamic && a.prefix == 128),
-        ipv6autoconf: link.ipv6_autoconf && v6.iter().any(|a| a.dynamic && a.prefix < 128),
-        mtu: link.mtu.to_string(),
+        ipv6_autoconf: link.ipv6_autoconf && v6.iter().any(|a| a.dynamic && a.prefix < 128),
+        mtu: link.mtu,
+        ipv4: v4.into_iter().cloned().collect(),
+        ipv6: v6.into_iter().cloned().collect(),
     }
-}
-
-fn cidr(address: &Address) -> String {
-    format!("{}/{}", address.ip, address.prefix)
 }
 
 /// The default gateway of an interface over all tables; none where several differ.
@@ -255,13 +233,6 @@ fn gateway(routes: &[Route], device: &str, family: fn(&IpAddr) -> bool) -> Optio
         .map(|route| route.gateway);
     let first = gateways.next()?;
     gateways.all(|other| other == first).then_some(first)
-}
-
-fn netmask(prefix: u8) -> String {
-    let bits = u32::MAX
-        .checked_shl(32 - u32::from(prefix.min(32)))
-        .unwrap_or(0);
-    std::net::Ipv4Addr::from_bits(bits).to_string()
 }
 
 fn same_subnet(address: &Address, gateway: IpAddr) -> bool {

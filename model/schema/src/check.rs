@@ -96,7 +96,7 @@ fn fits_key(name: &str, ty: &Type) -> bool {
 
 fn fits(value: &Value, ty: &Type) -> bool {
     match (ty, value) {
-        (Type::Any, _)
+        (Type::Any | Type::SecretJson, _)
         | (Type::Dict, Value::Object(_))
         | (Type::Bool, Value::Bool(_))
         | (Type::Done, Value::Bool(true))

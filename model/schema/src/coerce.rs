@@ -124,9 +124,9 @@ impl Reader {
 
     fn value(&mut self, value: &mut Value, ty: &Type) {
         let outcome = match (ty, &mut *value) {
-            (Type::Any, _) | (Type::Dict, Value::Object(_)) | (Type::Optional(_), Value::Null) => {
-                Outcome::Fits
-            }
+            (Type::Any | Type::SecretJson, _)
+            | (Type::Dict, Value::Object(_))
+            | (Type::Optional(_), Value::Null) => Outcome::Fits,
             (Type::Optional(inner), _) => return self.value(value, inner),
             (Type::List(item), Value::Array(items)) => return self.list(items, item),
             (Type::Map { key, value: each }, Value::Object(map)) => {

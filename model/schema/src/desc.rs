@@ -38,6 +38,8 @@ pub enum Type {
     Str,
     /// A string that no log may show.
     Secret,
+    /// Any JSON at all, of which no log may show anything.
+    SecretJson,
     /// A domain XML: a string in which graphics passwords and payload files are masked for logs.
     DomainXml,
     /// A string that holds a UUID.
@@ -148,7 +150,7 @@ impl Type {
     /// Is there a [`Type::Secret`] or [`Type::DomainXml`] somewhere in it?
     pub fn has_secret(&self) -> bool {
         match self {
-            Self::Secret | Self::DomainXml => true,
+            Self::Secret | Self::SecretJson | Self::DomainXml => true,
             Self::Optional(inner) | Self::List(inner) => inner.has_secret(),
             Self::Map { value, .. } => value.has_secret(),
             Self::Object(object) => object.fields.iter().any(FieldDesc::secret),
@@ -160,7 +162,7 @@ impl Type {
     /// May the empty string be one of its values?
     pub fn holds_text(&self) -> bool {
         match self {
-            Self::Any | Self::Str | Self::Secret | Self::DomainXml => true,
+            Self::Any | Self::Str | Self::Secret | Self::SecretJson | Self::DomainXml => true,
             Self::Enum(desc) => desc.values.iter().any(|value| value.name.is_empty()),
             Self::Optional(inner) => inner.holds_text(),
             Self::Union(variants) => variants.iter().any(|variant| variant.holds_text()),
@@ -190,6 +192,7 @@ impl fmt::Display for Type {
             Self::Float => f.write_str("float"),
             Self::Str => f.write_str("string"),
             Self::Secret => f.write_str("string (secret)"),
+            Self::SecretJson => f.write_str("any (secret)"),
             Self::DomainXml => f.write_str("string (domain XML)"),
             Self::Uuid => f.write_str("UUID"),
             Self::Text(scalar) => write!(f, "string ({scalar})"),

@@ -1,6 +1,9 @@
 //! Namespace `StorageDomain`: domains, and what is on them.
 //!
-//! A domain in a pool: unattached → attached → active and back; [`DomainStatus`] has the words.
+//! A domain in a pool: unattached → attached → active and back; [`DomainStatus`] has the words. What a domain lies
+//! on, and files that are no volumes, are in [`devices`].
+
+pub mod devices;
 
 use std::collections::BTreeMap;
 
@@ -210,12 +213,44 @@ wire! {
         apparentsize: Option<u64>,
     }
 
+    /// A lease, or a host in the lockspace, as sanlock has it on the storage.
+    pub struct LeaseRecord {
+        /// Where it is, bytes.
+        offset: u64,
+        /// The lockspace: the domain's id.
+        lockspace: String,
+        /// What it is for; in a lockspace the host.
+        resource: String,
+        /// Seconds of its owner's monotonic clock when it was renewed, 0 if it is free.
+        timestamp: u64,
+        /// Host id of its owner.
+        own: u64,
+        /// Generation of its owner.
+        generation "gen": u64,
+        /// Version.
+        version "lver": Option<u64>,
+    }
+
+    /// A lease in the index of external leases.
+    pub struct IndexedLease {
+        /// Where it is, bytes.
+        offset: u64,
+        /// Was it being changed when the host died?
+        updating: bool,
+    }
+
     /// A whole domain.
     pub struct DomainDump {
         /// The domain.
         metadata: DomainInfo,
         /// Its volumes.
         volumes: BTreeMap<Uuid, VolumeDump>,
+        /// Its leases, if all was asked for.
+        leases: Option<Vec<LeaseRecord>>,
+        /// Hosts that use it, if all was asked for.
+        lockspace: Option<Vec<LeaseRecord>>,
+        /// Its external leases, if all was asked for.
+        external_leases "xleases": Option<BTreeMap<Uuid, IndexedLease>>,
     }
 }
 

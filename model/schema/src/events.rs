@@ -33,6 +33,13 @@ pub static VM_STATUS: EventDecl = EventDecl {
     params: <BTreeMap<Uuid, VmStats> as Wire>::TYPE,
 };
 
+/// How a migration goes.
+pub static VM_MIGRATION_STATUS: EventDecl = EventDecl {
+    prefix: "|virt|VM_migration_status|",
+    doc: "How the migration of a VM away from this host goes.",
+    params: <BTreeMap<Uuid, MigrationProgress> as Wire>::TYPE,
+};
+
 /// The host's networks changed.
 pub static HOST_CONNECTIVITY: EventDecl = EventDecl {
     prefix: "|net|host_conn|",
@@ -48,23 +55,66 @@ pub static JOB_STATUS: EventDecl = EventDecl {
 };
 
 /// All kinds of events.
-pub static EVENTS: &[&EventDecl] = &[&VM_STATUS, &HOST_CONNECTIVITY, &JOB_STATUS];
+pub static EVENTS: &[&EventDecl] = &[
+    &VM_STATUS,
+    &VM_MIGRATION_STATUS,
+    &HOST_CONNECTIVITY,
+    &JOB_STATUS,
+];
+
+wire_enum! {
+    /// State of a job.
+    pub enum JobStatus {
+        /// It waits for its turn.
+        Pending = "pending",
+        /// It runs.
+        Running = "running",
+        /// It did what it should.
+        Done = "done",
+        /// It is being stopped.
+        Aborting = "aborting",
+        /// It was stopped.
+        Aborted = "aborted",
+        /// It failed.
+        Failed = "failed",
+    }
+
+    /// Kind of a job.
+    pub enum JobType {
+        /// On volumes and domains.
+        Storage = "storage",
+        /// Converts a VM.
+        V2v = "v2v",
+        /// On a VM that does not run.
+        Virt = "virt",
+    }
+}
 
 wire! {
     /// A job (`Host.getJobs`, `|jobs|status|<id>`).
     pub struct JobInfo {
         /// The job.
         id: Uuid,
-        /// `pending`, `running`, `done`, `aborting`, `aborted`, `failed`.
-        status: String,
-        /// `storage`, `v2v`, ...
-        job_type: String,
+        /// Its state.
+        status: JobStatus,
+        /// Its kind.
+        job_type: JobType,
         /// What it does.
         description: String,
         /// Percent done, as a decimal number: Engine reads `10.0`, and null out of `10`.
         progress: Option<f64>,
         /// Why it failed.
         error: Option<JobError>,
+    }
+
+    /// How a migration goes.
+    pub struct MigrationProgress {
+        /// Percent.
+        progress: u32,
+        /// Does it run at the destination already, fetching its memory as it goes?
+        postcopy: bool,
+        /// Milliseconds that the CPUs stood still; known in the end.
+        downtime: Option<u32>,
     }
 
     /// Why a job failed.
@@ -92,6 +142,19 @@ pub struct Notification {
 pub fn vm_status(id: Uuid, stats: VmStats, notify_time: u64) -> Result<Notification, VdsmError> {
     let of_vm = BTreeMap::from([(id, stats)]);
     notification(&VM_STATUS, &id.to_string(), &of_vm, notify_time)
+}
+
+/// The event of a migration's progress.
+///
+/// # Errors
+/// -32603 if it cannot be written as JSON.
+pub fn vm_migration_status(
+    id: Uuid,
+    progress: MigrationProgress,
+    notify_time: u64,
+) -> Result<Notification, VdsmError> {
+    let of_vm = BTreeMap::from([(id, progress)]);
+    notification(&VM_MIGRATION_STATUS, &id.to_string(), &of_vm, notify_time)
 }
 
 /// The event of changed networks.

@@ -1,10 +1,21 @@
 //! Namespace `Host`: the host as a whole, and questions about all VMs, tasks and domains.
 //!
-//! What it can do is [`Capabilities`], how it does is [`HostStats`].
+//! What it can do is [`Capabilities`], how it does is [`HostStats`]. Other subjects have files of their own:
+//! [`network`], [`storage`] (devices, volume groups), [`devices`] (for guests), [`fence`], [`jobs`], [`transfer`]
+//! (tickets of images), [`external`] (VMs from elsewhere), [`secrets`], [`tuning`] (memory, high availability).
 
 mod caps;
+pub mod devices;
+pub mod external;
+pub mod fence;
+pub mod jobs;
 mod net;
+pub mod network;
+pub mod secrets;
 mod stats;
+pub mod storage;
+pub mod transfer;
+pub mod tuning;
 
 use std::collections::BTreeMap;
 

@@ -49,10 +49,16 @@ pub mod error;
 pub mod events;
 pub mod host;
 pub mod image;
+pub mod iscsi;
+pub mod lease;
+pub mod lvm;
+pub mod managed;
 pub mod mismatch;
+pub mod nbd;
 pub mod openrpc;
 pub mod pool;
 pub mod redact;
+pub mod sdm;
 pub mod secret;
 pub mod task;
 pub mod values;
@@ -79,13 +85,25 @@ pub use volume::VolumeApi;
 use serde_json::value::RawValue;
 
 namespaces! {
-    "Host": host => HostApi;
-    "VM": vm => VmApi;
-    "StoragePool": pool => StoragePoolApi;
-    "StorageDomain": domain => StorageDomainApi;
+    "Host": host => HostApi, host::storage => HostStorageApi, host::network => NetworkApi,
+        host::devices => HostDeviceApi, host::fence => FenceApi, host::jobs => JobApi,
+        host::transfer => TransferApi, host::external => ExternalVmApi, host::secrets => SecretsApi,
+        host::tuning => HostTuningApi;
+    "VM": vm => VmApi, vm::hotplug => HotplugApi, vm::disks => DiskApi, vm::snapshot => SnapshotApi,
+        vm::backup => BackupApi, vm::migration => MigrationApi, vm::guest => GuestApi,
+        vm::state => VmStateApi, vm::tuning => VmTuningApi;
+    "StoragePool": pool => StoragePoolApi, pool::master => PoolMasterApi, pool::merge => MergeApi,
+        pool::ovf => OvfApi;
+    "StorageDomain": domain => StorageDomainApi, domain::devices => DomainDeviceApi;
     "Volume": volume => VolumeApi;
     "Image": image => ImageApi;
     "Task": task => TaskApi;
+    "SDM": sdm => SdmApi;
+    "Lease": lease => LeaseApi;
+    "LVMVolumeGroup": lvm => VolumeGroupApi;
+    "ISCSIConnection": iscsi => IscsiApi;
+    "ManagedVolume": managed => ManagedVolumeApi;
+    "NBD": nbd => NbdApi;
 }
 
 /// The whole API: what a server implements.

@@ -237,6 +237,7 @@ macro_rules! namespace {
                         $( [$($fdoc)*] $field $($wire)? : $ty $(= $default)? ),*
                     }),
                     result: <$result as $crate::desc::Wire>::TYPE,
+                    typed: |params| $crate::verb::decode::<Self>(params).map(drop),
                 };
             }
         )*

@@ -122,6 +122,7 @@ fn class(class: Class) -> &'static str {
         Class::Query => "query",
         Class::Storage => "storage",
         Class::Virt => "virt",
+        Class::Host => "host",
     }
 }
 
@@ -157,6 +158,7 @@ impl Schemas {
             Type::Float => json!({"type": "number"}),
             Type::Str => json!({"type": "string"}),
             Type::Secret => json!({"type": "string", "x-secret": true}),
+            Type::SecretJson => json!({"x-secret": true}),
             Type::DomainXml => {
                 json!({"type": "string", "contentMediaType": "application/xml", "x-secret": true})
             }

@@ -1,4 +1,11 @@
 //! Namespace `StoragePool`: the pool of a data centre, its manager (SPM), and connections to storage servers.
+//!
+//! Other subjects have files of their own: [`master`] (master domain, format), [`merge`] (snapshots of VMs that do
+//! not run), [`ovf`] (descriptions of VMs).
+
+pub mod master;
+pub mod merge;
+pub mod ovf;
 
 use std::collections::BTreeMap;
 

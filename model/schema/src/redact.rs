@@ -40,7 +40,7 @@ pub fn redact(raw: Option<&RawValue>, verb: Option<&VerbDecl>) -> String {
 pub fn redact_value(value: &Value, ty: &Type) -> Value {
     match (ty, value) {
         (_, Value::Null) => Value::Null,
-        (Type::Secret, _) => Value::String(MASK.to_owned()),
+        (Type::Secret | Type::SecretJson, _) => Value::String(MASK.to_owned()),
         (Type::Optional(inner), _) => redact_value(value, inner),
         (Type::List(item), Value::Array(items)) => items
             .iter()

@@ -1,10 +1,14 @@
-//! What must not be seen: [`Secret`] (passwords, keys, state of a TPM) and [`DomainXml`] (a document that may
-//! hold passwords).
+//! What must not be seen: [`Secret`] (passwords, keys, state of a TPM), [`DomainXml`] (a document that may
+//! hold passwords) and [`SealedJson`] (values of unknown shape that may).
 //!
-//! Neither has `Debug`, `Display`, `Serialize` or `Clone`; the text leaves by a call that says so, and its
-//! memory is overwritten when it is dropped. Logs go through [`mod@crate::redact`].
+//! None has `Debug`, `Display`, `Serialize` or `Clone`; the text leaves by a call that says so, and its
+//! memory is overwritten when it is dropped. Logs go through [`mod@crate::redact`]. What an answer hands to its
+//! client although no log may show it is [`Disclosed`].
 
-use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::desc::{Type, Wire};
@@ -81,4 +85,56 @@ impl<'de> Deserialize<'de> for DomainXml {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::new)
     }
+}
+
+/// JSON of any shape that no log may show: how to connect a managed volume, with whatever keys its driver needs.
+pub struct SealedJson(Value);
+
+impl SealedJson {
+    /// Seals a value.
+    pub fn new(value: Value) -> Self {
+        Self(value)
+    }
+
+    /// The value. Hand it on through stdin or a file descriptor, never through argv or a log.
+    pub fn expose(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl Wire for SealedJson {
+    const TYPE: &'static Type = &Type::SecretJson;
+}
+
+impl<'de> Deserialize<'de> for SealedJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self)
+    }
+}
+
+/// A secret in an answer, on its way to the client who asked for it. It is written to the wire, and prints masked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Disclosed(String);
+
+impl Disclosed {
+    /// Makes it part of an answer.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Disclosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(crate::redact::MASK)
+    }
+}
+
+impl Wire for Disclosed {
+    const TYPE: &'static Type = &Type::Secret;
 }

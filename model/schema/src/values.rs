@@ -153,6 +153,29 @@ impl From<bool> for Str<PyBool> {
     }
 }
 
+wire! {
+    /// How a call went, as the answer itself: some old verbs answer this instead of `true`.
+    pub struct CallStatus {
+        /// 0: failures are errors.
+        code: i32,
+        /// `Done`.
+        message: String,
+    }
+
+    /// What verbs of old answered with the whole VM, and now answer empty.
+    pub struct Leftover: Default {}
+}
+
+impl CallStatus {
+    /// It went well.
+    pub fn done() -> Self {
+        Self {
+            code: 0,
+            message: "Done".to_owned(),
+        }
+    }
+}
+
 /// The answer of a verb that returns nothing: `true`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Done;

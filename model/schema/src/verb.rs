@@ -30,6 +30,8 @@ pub enum Class {
     Storage,
     /// Hypervisor: may block for long.
     Virt,
+    /// The host itself: its networks, its devices, fencing of others. May block for long.
+    Host,
 }
 
 /// A verb, declared.
@@ -51,6 +53,8 @@ pub struct VerbDecl {
     pub params: &'static ObjectDesc,
     /// What it answers.
     pub result: &'static Type,
+    /// Makes the typed parameters of an object that was read, and forgets them.
+    pub(crate) typed: fn(Value) -> Result<(), VdsmError>,
 }
 
 impl VerbDecl {
@@ -69,6 +73,15 @@ impl VerbDecl {
     /// What cannot be understood.
     pub fn examine(&self, raw: Option<&RawValue>) -> Result<(Value, Vec<Mismatch>), Vec<Mismatch>> {
         coerce::read_params(self.params, raw)
+    }
+
+    /// Reads parameters as the server does, down to their Rust types, without calling anything. For tests and for
+    /// clients that want to know before they ask.
+    ///
+    /// # Errors
+    /// As [`VerbDecl::read`]; -32603 would be a fault of the declaration.
+    pub fn try_params(&self, raw: Option<&RawValue>) -> Result<(), VdsmError> {
+        self.read(raw).and_then(|(params, _)| (self.typed)(params))
     }
 
     /// Does it only look? Such a verb may be dropped once nobody waits for its answer; all others are carried out.

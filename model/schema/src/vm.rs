@@ -1,8 +1,19 @@
 //! Namespace `VM`: one virtual machine, from `VM.create` until `VM.destroy`.
 //!
-//! Its states are [`VmStatus`]; while it runs and after it ended it is reported as [`VmStats`].
+//! Its states are [`VmStatus`]; while it runs and after it ended it is reported as [`VmStats`]. This file has its
+//! life; other subjects have files of their own: [`hotplug`], [`disks`] (media, mirroring, merging), [`snapshot`]
+//! (also hibernation), [`backup`], [`migration`], [`guest`] (console, session), [`state`] (TPM, firmware),
+//! [`tuning`] (limits).
 
+pub mod backup;
+pub mod disks;
+pub mod guest;
+pub mod hotplug;
+pub mod migration;
+pub mod snapshot;
+pub mod state;
 mod stats;
+pub mod tuning;
 
 use std::collections::BTreeMap;
 

@@ -371,4 +371,70 @@ namespace! {
         /// The image.
         image_id "imageID": Uuid,
     }) -> QemuImageInfo;
+
+    /// Copies a volume to another image or domain; answers the id of the task that does it.
+    Storage fn volume_copy "copy" (CopyVolume {
+        /// The volume.
+        volume_id "volumeID": Uuid,
+        /// Pool of the domains.
+        pool_id "storagepoolID": Uuid,
+        /// Domain of the image.
+        domain_id "storagedomainID": Uuid,
+        /// The image.
+        image_id "imageID": Uuid,
+        /// Domain of the copy.
+        destination_domain "dstSdUUID": Uuid,
+        /// Image of the copy.
+        destination_image "dstImgUUID": Uuid,
+        /// The copy.
+        destination_volume "dstVolUUID": Uuid,
+        /// Engine's description of the copy.
+        description "desc": String,
+        /// Role of the copy: a template, or a leaf.
+        role "volType": VolumeRole,
+        /// Format of the copy.
+        format "volFormat": VolumeFormat,
+        /// Allocation of the copy.
+        allocation "preallocate": AllocationType,
+        /// Overwrite with zeroes what is deleted.
+        post_zero "postZero": bool,
+        /// Also if the copy is there already.
+        force: bool,
+        /// Tell the storage that the blocks are free.
+        discard: bool = false,
+    }) -> Uuid = later;
+
+    /// Looks for traps in a volume that a user has uploaded: a format or a backing file other than its metadata says.
+    Storage fn volume_verify_untrusted "verify_untrusted" (VerifyUntrusted {
+        /// Pool of the domain.
+        pool_id "storagepoolID": Uuid,
+        /// Domain of the image.
+        domain_id "storagedomainID": Uuid,
+        /// The image.
+        image_id "imageID": Uuid,
+        /// The volume.
+        volume_id "volumeID": Uuid,
+    }) -> Done = later;
+
+    /// Reads the size of a volume's device anew, after it grew elsewhere.
+    Storage fn volume_refresh "refresh" (Refresh {
+        /// The volume.
+        volume_id "volumeID": Uuid,
+        /// Pool of the domain.
+        pool_id "storagepoolID": Uuid,
+        /// Domain of the image.
+        domain_id "storagedomainID": Uuid,
+        /// The image.
+        image_id "imageID": Uuid,
+    }) -> Done = later;
+
+    /// Takes a volume of block storage back from use on this host.
+    Storage fn volume_teardown "teardown" (Teardown {
+        /// Domain of the image.
+        domain_id "storagedomainID": Uuid,
+        /// The image.
+        image_id "imageID": Uuid,
+        /// The volume.
+        volume_id "volumeID": Uuid,
+    }) -> Done = later;
 }

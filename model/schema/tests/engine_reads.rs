@@ -83,7 +83,7 @@ fn understood(java: &str, ty: &Type) -> bool {
     let ty = ty.inner();
     let text = matches!(
         ty,
-        Type::Str | Type::Text(_) | Type::Uuid | Type::Enum(_) | Type::DomainXml
+        Type::Str | Type::Text(_) | Type::Uuid | Type::Enum(_) | Type::DomainXml | Type::Secret
     );
     let integer = matches!(ty, Type::Integer { .. });
     if let Type::Union(variants) = ty {
@@ -94,6 +94,7 @@ fn understood(java: &str, ty: &Type) -> bool {
         java if java.starts_with("String/Integer") => true,
         java if java.starts_with("Integer, else cast to String") => integer || text,
         java if java.starts_with("Integer/Long, or String") => integer || text,
+        java if java.starts_with("Double cast") => matches!(ty, Type::Float),
         java if java.starts_with("Double, or String") => text || matches!(ty, Type::Float),
         java if java.starts_with("Boolean, else toString()") => text || matches!(ty, Type::Bool),
         java if java.starts_with("Boolean") => matches!(ty, Type::Bool),

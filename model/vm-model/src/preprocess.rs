@@ -257,7 +257,10 @@ fn fill_placeholders(domain: &mut DomainXml, facts: &HostFacts) {
 /// of a named model what the emulator lacks is left out silently, as it always is there.
 fn emulate(domain: &mut DomainXml) {
     let root = domain.root_mut();
-    root.set_attribute("type", "qemu");
+    // Other types than Engine's, as that of libvirt's test driver, stay what they are.
+    if root.attribute("type") == Some("kvm") {
+        root.set_attribute("type", "qemu");
+    }
     if let Some(cpu) = root.child_mut("cpu") {
         match cpu.attribute("mode") {
             Some("host-passthrough" | "host-model" | "maximum") => {

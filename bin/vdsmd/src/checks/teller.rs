@@ -13,7 +13,7 @@ use std::{
 use schema::{CallContext, Mismatch};
 
 /// The same mismatch is told once in this time.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 /// Mismatches that are told apart.
 const PLACES: usize = 1024;
 /// Longest path that is told, bytes.
@@ -185,13 +185,11 @@ impl Table {
             self.told.insert(same, first);
             return Some(0);
         }
-        match &mut self.others {
-            Some(others) => others.turn(now),
-            None => {
-                self.others = Some(first);
-                Some(0)
-            }
+        if let Some(others) = &mut self.others {
+            return others.turn(now);
         }
+        self.others = Some(first);
+        Some(0)
     }
 }
 

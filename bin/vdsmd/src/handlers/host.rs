@@ -1,6 +1,12 @@
-//! `Host.*`.
+//! `Host.*`. The shapes of its larger answers are in `host/`, one place per shape.
 
-use std::{collections::BTreeMap, time::Duration};
+mod capabilities;
+mod network;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 
 use schema::{
     CallContext, Done, HostApi, VdsmError,
@@ -14,8 +20,7 @@ use schema::{
     task::{TasksDetails, TasksInfo, TasksStatus},
     vm::{VmStats, VmSummary},
 };
-use serde::{Serialize, de::DeserializeOwned};
-use storage::{DomainFilter, DomainHealth};
+use storage::DomainFilter;
 use uuid::Uuid;
 
 use super::{Answer, task, vm_stats, words};
@@ -35,31 +40,29 @@ impl HostApi for Agent {
     }
 
     fn get_capabilities(&self, cx: &CallContext, _: GetCapabilities) -> Answer<Capabilities> {
-        onto_wire(&self.host.capabilities(cx.local))
+        Ok(capabilities::capabilities(self.host.capabilities(cx.local)))
     }
 
     fn get_hardware_info(&self, _: &CallContext, _: GetHardwareInfo) -> Answer<HardwareInfo> {
-        onto_wire(&self.host.hardware())
+        Ok(capabilities::hardware(self.host.hardware()))
     }
 
     fn get_stats(&self, _: &CallContext, _: GetStats) -> Answer<HostStats> {
-        let counts = self.vms.counts();
-        let live = host::Live {
-            domains: self
-                .storage
-                .repo_stats(&[])
-                .into_iter()
-                .map(reported)
+        let sampled = self.host.stats();
+        let sampled = sampled.ok_or_else(|| VdsmError::internal("the host cannot be sampled"))?;
+        let vms = self.vms.counts();
+        let domains = self.storage.repo_stats(&[]);
+        let live = stats::Live {
+            elapsed: self.host.elapsed(),
+            unix: observe::clock::now_unix(),
+            domains: domains
+                .iter()
+                .map(|(id, health)| (*id, words::vitals(health)))
                 .collect(),
-            vms: host::VmCounts {
-                all: counts.total,
-                active: counts.active,
-                ..Default::default()
-            },
-            ..Default::default()
+            vms: vms.total,
+            active_vms: vms.active,
         };
-        let stats = self.host.stats(live);
-        onto_wire(&stats.ok_or_else(|| VdsmError::internal("the host cannot be sampled"))?)
+        Ok(stats::stats(sampled, live))
     }
 
     fn get_vm_list(&self, _: &CallContext, p: GetVMList) -> Answer<Vec<VmListEntry>> {
@@ -152,25 +155,4 @@ impl HostApi for Agent {
         set.map(|()| Done)
             .map_err(|error| VdsmError::internal(&format!("{error:#}")))
     }
-}
-
-/// The answers of the crate `host` have the keys of the wire already; reading them as the declared type proves it.
-fn onto_wire<T: Serialize, W: DeserializeOwned>(answer: &T) -> Answer<W> {
-    let fail =
-        |error: serde_json::Error| VdsmError::internal(&format!("facts of the host: {error}"));
-    serde_json::from_value(serde_json::to_value(answer).map_err(fail)?).map_err(fail)
-}
-
-fn reported((id, health): (Uuid, DomainHealth)) -> (String, host::DomainHealth) {
-    let vitals = words::vitals(&health);
-    let report = host::DomainHealth {
-        code: vitals.code,
-        last_check: Duration::try_from_secs_f64(health.last_check).unwrap_or_default(),
-        delay: health.read_delay,
-        valid: vitals.valid,
-        version: vitals.version,
-        acquired: health.acquired,
-        actual: health.actual,
-    };
-    (id.to_string(), report)
 }

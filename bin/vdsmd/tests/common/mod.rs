@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod daemon;
+pub mod hang;
 pub mod mounts;
 pub mod params;
 pub mod session;

@@ -200,7 +200,7 @@ impl Guess<'_> {
             1 => max,
             _ => (self.random.below(5000) as i128).clamp(min, max),
         };
-        i64::try_from(number).map_or_else(|_| json!(number as u64), |it| json!(it))
+        i64::try_from(number).map_or_else(|_| json!(u64::try_from(number).unwrap()), |it| json!(it))
     }
 
     fn text(&mut self) -> Value {
