@@ -3,6 +3,7 @@
 mod domain;
 mod host;
 mod image;
+mod later;
 mod pool;
 mod task;
 mod vm;

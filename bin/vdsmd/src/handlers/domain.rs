@@ -116,6 +116,9 @@ impl StorageDomainApi for Agent {
         Ok(DomainDump {
             volumes: volumes.collect(),
             metadata: info(dump.info),
+            leases: None,
+            lockspace: None,
+            external_leases: None,
         })
     }
 }
