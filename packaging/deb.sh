@@ -32,17 +32,22 @@ depends() {
     mkdir -p "$stage/debian"
     printf 'Source: vdsm-rs\n\nPackage: vdsm-rs\nArchitecture: any\n' >"$stage/debian/control"
     if command -v dpkg-shlibdeps >/dev/null; then
-        (cd "$stage" && dpkg-shlibdeps -O --package=vdsm-rs root/usr/sbin/* root/usr/bin/* 2>/dev/null) |
+        (cd "$stage" && dpkg-shlibdeps -O root/usr/sbin/* root/usr/bin/* 2>/dev/null) |
             sed -n 's/^shlibs:Depends=//p'
     else
         echo 'libc6, libgcc-s1, libvirt0'
     fi
 }
 
-version=$(packaging/version.sh package)-1
+needed=$(depends)
+[ -n "$needed" ] || {
+    echo 'deb: it is not known which libraries the programs need' >&2
+    exit 1
+}
+version=$(packaging/version.sh package)
 architecture=$(dpkg --print-architecture)
 install -d -m 0755 "$root/DEBIAN"
-sed -e "s|@version@|$version|" -e "s|@architecture@|$architecture|" -e "s|@depends@|$(depends)|" \
+sed -e "s|@version@|$version|" -e "s|@architecture@|$architecture|" -e "s#@depends@#$needed#" \
     -e "s|@size@|$(du -sk --exclude=DEBIAN "$root" | cut -f1)|" packaging/debian/control.in >"$root/DEBIAN/control"
 for script in postinst prerm postrm; do install -m 0755 "packaging/debian/$script" "$root/DEBIAN/$script"; done
 install -m 0644 packaging/debian/triggers "$root/DEBIAN/triggers"
@@ -52,5 +57,8 @@ chmod 0644 "$root"/DEBIAN/{control,conffiles,md5sums}
 
 package=$out/vdsm-rs_${version}_$architecture.deb
 rm -f "$out"/vdsm-rs_*.deb
-dpkg-deb --root-owner-group -Zxz --build "$root" "$package" >/dev/null
+# Of a build for tests only the time counts.
+squeeze=(-Zxz)
+[ "$PROFILE" = release ] || squeeze=(-Zgzip -z1)
+dpkg-deb --root-owner-group "${squeeze[@]}" --build "$root" "$package" >/dev/null
 echo "$package"
