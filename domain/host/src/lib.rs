@@ -1,4 +1,4 @@
-//! What the host is and does: capabilities, hardware, statistics.
+//! What the host is and does: capabilities, hardware, statistics, fencing of others.
 //!
 //! Pure functions from facts (`host-model`) and a few inputs of the caller to what the verbs of the host answer:
 //! [`Capabilities`], [`HardwareInfo`], [`HostStats`]. They know nothing of the wire: numbers are numbers, what is
@@ -10,6 +10,7 @@
 
 mod capabilities;
 mod error;
+pub mod fence;
 mod hardware;
 mod hypervisor;
 mod inputs;
