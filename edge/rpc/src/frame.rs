@@ -265,7 +265,10 @@ impl Codec {
     }
 
     fn take_head(&mut self, src: &mut BytesMut) -> Result<Option<Pending>, FrameError> {
-        skip_beats(src);
+        if skip_beats(src) {
+            // A lone carriage return was searched before its line feed came.
+            self.scanned = 0;
+        }
         let Some(end) = self.find_head_end(src)? else {
             return Ok(None);
         };
@@ -282,6 +285,10 @@ impl Codec {
                 break None;
             };
             if tail.get(found) == Some(&0) {
+                // Beyond the limit it does not count: how the bytes were split must not matter.
+                if self.scanned + found >= self.limits.head {
+                    break None;
+                }
                 return Err(FrameError::NulInHead);
             }
             match tail.get(found + 1..).unwrap_or_default() {
@@ -419,15 +426,16 @@ impl Encoder<Frame> for Codec {
     }
 }
 
-/// Heart-beats and the line ends that may follow a frame.
-fn skip_beats(src: &mut BytesMut) {
+/// Takes away heart-beats and the line ends that may follow a frame; whether there were any.
+fn skip_beats(src: &mut BytesMut) -> bool {
+    let before = src.len();
     loop {
         if src.starts_with(b"\r\n") {
             src.advance(2);
         } else {
             let beats = src.iter().take_while(|byte| **byte == b'\n').count();
             if beats == 0 {
-                return;
+                return src.len() < before;
             }
             src.advance(beats);
         }

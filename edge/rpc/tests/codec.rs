@@ -143,6 +143,21 @@ proptest! {
 }
 
 #[test]
+fn a_line_end_split_before_a_frame_is_skipped_whole() {
+    let (mut codec, mut src) = (Codec::default(), BytesMut::from(&b"\r"[..]));
+    assert_eq!(codec.decode(&mut src).unwrap(), None);
+    src.extend_from_slice(b"\nSEND\0");
+    assert!(matches!(codec.decode(&mut src), Err(FrameError::NulInHead)));
+    let (mut codec, mut src) = (Codec::default(), BytesMut::from(&b"\r"[..]));
+    assert_eq!(codec.decode(&mut src).unwrap(), None);
+    src.extend_from_slice(b"\n\n\nSEND\n\n\0");
+    assert_eq!(
+        codec.decode(&mut src).unwrap().unwrap(),
+        Frame::new(Command::Send)
+    );
+}
+
+#[test]
 fn the_first_of_repeated_headers_counts() {
     let mut src = BytesMut::from(&b"MESSAGE\nfoo:World\nfoo:Hello\n\n\0"[..]);
     let frame = Codec::default().decode(&mut src).unwrap().unwrap();

@@ -7,11 +7,18 @@ use std::sync::{Mutex, Once};
 static TEXT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static INIT: Once = Once::new();
 
+/// Bytes that are kept; beyond them the older half goes.
+const MOST: usize = 32 << 20;
+
 struct Writer;
 
 impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        TEXT.lock().unwrap().extend_from_slice(bytes);
+        let mut text = TEXT.lock().unwrap();
+        text.extend_from_slice(bytes);
+        if text.len() > MOST {
+            text.drain(..MOST / 2);
+        }
         Ok(bytes.len())
     }
 
@@ -45,4 +52,9 @@ pub(crate) async fn reason_of(peer: &SocketAddr, text: &str) {
             .any(|line| line.contains(&peer) && line.contains(text))
     })
     .await;
+}
+
+/// Whether anything logged until now holds `text`.
+pub(crate) fn has(text: &str) -> bool {
+    String::from_utf8_lossy(&TEXT.lock().unwrap()).contains(text)
 }
