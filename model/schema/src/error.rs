@@ -33,6 +33,8 @@ pub enum Style {
     Context,
     /// As a tuple, or one value: `Task id unknown: ('...',)`.
     Args,
+    /// The reason alone, without the text before it (errors of networks).
+    Reason,
 }
 
 /// The codes of JSON-RPC 2.0 and of upstream's transport.
@@ -160,6 +162,10 @@ impl Code {
                 code: self.number(),
                 message: with(self.text(), &reason.to_string()),
             },
+            Style::Reason => VdsmError {
+                code: self.number(),
+                message: reason.to_string(),
+            },
             Style::Context => self.context([("reason", reason.to_string())]),
             Style::Args => self.args([reason.to_string()]),
         }
@@ -179,7 +185,7 @@ impl From<Code> for VdsmError {
     fn from(code: Code) -> Self {
         match code.style() {
             Style::Args => code.args::<Py>([]),
-            Style::Plain | Style::Context => Self {
+            Style::Plain | Style::Context | Style::Reason => Self {
                 code: code.number(),
                 message: code.text().to_owned(),
             },

@@ -454,4 +454,16 @@ codes! {
     TransientDiskAlreadyExists = 941 Args "Transient disk already exists";
     InvalidBitmapChain = 946 Args "Invalid bitmap chain";
     BitmapDoesNotExist = 947 Args "Bitmap does not exist";
+
+    // vdsm.network.errors: constants; the text of an answer is the reason alone
+    ERR_BAD_PARAMS = 21 Reason "Bad parameters of a network";
+    ERR_BAD_ADDR = 22 Reason "Bad address";
+    ERR_BAD_NIC = 23 Reason "Bad NIC";
+    ERR_USED_NIC = 24 Reason "NIC in use";
+    ERR_BAD_BONDING = 25 Reason "Bad bond";
+    ERR_BAD_VLAN = 26 Reason "Bad VLAN";
+    ERR_BAD_BRIDGE = 27 Reason "Bad bridge";
+    ERR_FAILED_IFUP = 29 Reason "Interface does not come up";
+    ERR_USED_BOND = 31 Reason "Bond in use";
+    ERR_OVS_CONNECTION = 32 Reason "Open vSwitch does not answer";
 }

@@ -89,6 +89,54 @@ fn numbers_are_upstreams() {
     assert_eq!(Code::from_number(2), None);
 }
 
+/// Our names where two classes of upstream share one, or two names a number.
+const RENAMED: &[(&str, i32, &str)] = &[
+    ("UnsupportedOperation", 2009, "StorageUnsupportedOperation"),
+    ("ERR_LOST_CONNECTION", 10, "NoConnectionToPeer"),
+];
+
+#[test]
+fn the_table_is_upstreams() {
+    let upstream: HashSet<(i32, &str)> = include_str!("upstream.txt")
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let (number, name) = line.split_once(' ').unwrap();
+            let number = number.parse().unwrap();
+            let renamed = RENAMED
+                .iter()
+                .find(|(theirs, code, _)| *theirs == name && *code == number);
+            (number, renamed.map_or(name, |(_, _, ours)| *ours))
+        })
+        .collect();
+    let ours: HashSet<(i32, &str)> = Code::ALL
+        .iter()
+        .map(|code| (code.number(), code.name()))
+        .collect();
+    let missing: Vec<_> = upstream.difference(&ours).collect();
+    let invented: Vec<_> = ours.difference(&upstream).collect();
+    assert!(missing.is_empty() && invented.is_empty(), "{missing:?} {invented:?}");
+    assert!(upstream.len() > 400);
+}
+
+#[test]
+fn what_is_not_implemented_has_a_code_of_its_own() {
+    let error = VdsmError::not_implemented("VM.migrate");
+    assert_eq!(error.code, -32001);
+    assert_eq!(
+        error.message,
+        "The method is declared, and not implemented in this version: {'method': 'VM.migrate'}"
+    );
+    // JSON-RPC gives these to the server; no other code of ours is there.
+    let of_server = |number: i32| (-32_099..=-32_000).contains(&number);
+    assert!(of_server(error.code));
+    assert!(Code::ALL.iter().all(|code| !of_server(code.number())));
+    let rpc = RpcCode::ALL.iter().filter(|code| of_server(code.number()));
+    assert_eq!(rpc.count(), 1);
+    assert_eq!(Code::ERR_BAD_NIC.because("no nic eth7").message, "no nic eth7");
+    assert_eq!(VdsmError::from(Code::ERR_BAD_NIC).message, "Bad NIC");
+}
+
 #[test]
 fn the_table_is_sound() {
     assert!(Code::ALL.len() >= 400, "{} codes", Code::ALL.len());
