@@ -29,6 +29,8 @@ have_static_busybox() { have busybox &&
     ! LC_ALL=C grep -aqE '/lib(64)?/ld-(linux|musl)' "$(command -v busybox)"; }
 have_devmapper() { any_file '/lib/*/libdevmapper.so.1.02*' || any_file '/usr/lib*/libdevmapper.so.1.02*' ||
     any_file '/usr/lib/*/libdevmapper.so.1.02*'; }
+# The client of another project that a test drives; on other families that test skips itself.
+have_stomp_py() { ! have apt-get || /usr/bin/python3 -c 'import stomp' >/dev/null 2>&1; }
 
 needs='
 have gcc            | gcc                        | gcc
@@ -46,6 +48,7 @@ have cpio           | cpio                       | cpio
 have mke2fs         | e2fsprogs                  | e2fsprogs
 have_devmapper      | libdevmapper1.02.1         | device-mapper-libs
 have awk            | mawk                       | gawk
+have_stomp_py       | python3-stomp              | -
 have flock          | util-linux                 | util-linux-core
 '
 
