@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them. Each installs what it needs first (scripts/deps.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check bench deps clean-run
+.PHONY: help demo check bench deps clean-run programs install uninstall deb rpm dist distcheck
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,3 +23,29 @@ deps: ## installs what is missing (as root, or by sudo)
 
 clean-run: ## check and demo in a clean clone of HEAD
 	@scripts/clean-run.sh
+
+# Of installing and packaging, see docs/packaging.md.
+DESTDIR ?=
+PREFIX ?= /usr
+PROFILE ?= release
+CARGOFLAGS ?=
+programs:
+	cargo build --profile $(PROFILE) --locked $(CARGOFLAGS) --bins -p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool
+
+install: programs ## installs what packaging/manifest lists; DESTDIR=, PREFIX=/usr, PROFILE=release|dev
+	@packaging/install.sh install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) PROFILE=$(PROFILE)
+
+uninstall: ## takes it away again, with the same values
+	@packaging/install.sh uninstall DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) PROFILE=$(PROFILE)
+
+deb: programs ## the Debian package, in target/package
+	@packaging/deb.sh PROFILE=$(PROFILE)
+
+rpm: programs ## the package for the EL family and Fedora, in target/package
+	@packaging/rpm.sh PROFILE=$(PROFILE)
+
+dist: ## the release's source tarballs, in target/dist
+	@packaging/dist.sh
+
+distcheck: ## builds, tests, installs and uninstalls from these tarballs: read-only, offline, without git
+	@packaging/distcheck.sh

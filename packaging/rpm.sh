@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Makes the package for the EL family and Fedora from a build: packaging/rpm.sh [PROFILE=release|dev]. Needs rpmbuild, which
+# Debian has in its package rpm. Prints the path of the package, in target/package.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PROFILE=release
+for word in "$@"; do
+    case $word in
+        PROFILE=*) declare "$word" ;;
+        *)
+            echo "rpm: not understood: $word" >&2
+            exit 1
+            ;;
+    esac
+done
+out=$(realpath -m "${CARGO_TARGET_DIR:-target}/package")
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+stage=$work/stage
+install -d -m 0755 "$stage"
+packaging/install.sh install DESTDIR="$stage" PREFIX=/usr PROFILE="$PROFILE" FLAVOUR=redhat
+if command -v strip >/dev/null; then
+    strip --strip-unneeded "$stage"/usr/sbin/* "$stage"/usr/bin/*
+fi
+
+# Files; folders of ours; configuration, which an upgrade does not overwrite.
+files() {
+    (cd "$stage" && find . -type f | sed 's|^\.||' | sort) | while read -r path; do
+        case $path in
+            /etc/*) printf '%%config(noreplace) "%s"\n' "$path" ;;
+            */share/man/* | */share/doc/*) printf '%%doc "%s"\n' "$path" ;;
+            *) printf '"%s"\n' "$path" ;;
+        esac
+    done
+    (cd "$stage" && find . -type d -name '*vdsm*' | sed 's|^\.||' | sort) | sed 's|.*|%dir "&"|'
+    printf '%%dir "/usr/libexec/vdsm/hooks"\n'
+}
+
+# A dash parts version and release for rpm; "+" and "." may stand.
+version=$(packaging/version.sh package)
+files >"$work/files"
+sed -e "s|@version@|$version|" -e "s|@stage@|$stage|" -e "/@files@/{r $work/files" -e 'd}' \
+    packaging/redhat/vdsm-rs.spec.in >"$work/vdsm-rs.spec"
+payload=w6.xzdio
+[ "$PROFILE" = release ] || payload=w1.gzdio
+rm -f "$out"/vdsm-rs-*.rpm
+rpmbuild --quiet -bb --define "_topdir $work/rpm" --define "_rpmdir $out" --define "_binary_payload $payload" \
+    --define '_build_name_fmt %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm' "$work/vdsm-rs.spec" >&2
+ls "$out"/vdsm-rs-*.rpm
