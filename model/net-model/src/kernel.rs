@@ -65,13 +65,30 @@ impl Kernel {
             kernel.index(name, link);
         }
         kernel.state = state;
+        kernel.find_pinned();
         kernel
+    }
+
+    /// A bridge with another MTU than its ports give it must have been told.
+    fn find_pinned(&mut self) {
+        let told = self.state.links.iter().filter(|(name, link)| {
+            matches!(link.kind, LinkKind::Bridge(_)) && link.mtu != self.mtu_of_ports(name)
+        });
+        self.pinned = told.map(|(name, _)| name.clone()).collect();
+    }
+
+    fn mtu_of_ports(&self, bridge: &IfName) -> u32 {
+        let ports = self.ports(bridge.as_str());
+        let mtus = ports.filter_map(|it| self.link(it.as_str()));
+        mtus.map(|it| it.mtu).min().unwrap_or(DEFAULT_MTU)
     }
 
     /// A bridge whose MTU somebody has set: it does not follow its ports any more. The kernel does not tell.
     #[must_use]
     pub fn with_pinned(mut self, bridge: IfName) -> Self {
-        self.pinned.insert(bridge);
+        if self.state.links.contains_key(&bridge) {
+            self.pinned.insert(bridge);
+        }
         self
     }
 
@@ -256,6 +273,9 @@ impl Kernel {
 
     fn drop_link(&mut self, name: &IfName, effects: &mut Effects) {
         let at = effects.links.len();
+        let Some(mut link) = self.state.links.get(name).cloned() else {
+            return;
+        };
         for vlan in self.vlans.remove(name).unwrap_or_default() {
             self.drop_link(&vlan, effects);
         }
@@ -263,9 +283,7 @@ impl Kernel {
             self.release(&port, effects);
         }
         self.ports.remove(name);
-        let Some(mut link) = self.state.links.remove(name) else {
-            return;
-        };
+        self.state.links.remove(name);
         self.drop_routes(name, |_| true, effects);
         if let Some(classes) = self.state.qos.remove(name) {
             effects.qos.push((name.clone(), classes));
@@ -395,10 +413,7 @@ impl Kernel {
         if self.pinned.contains(bridge) {
             return;
         }
-        let mtus = self
-            .ports(bridge.as_str())
-            .filter_map(|it| self.link(it.as_str()));
-        let least = mtus.map(|it| it.mtu).min().unwrap_or(DEFAULT_MTU);
+        let least = self.mtu_of_ports(bridge);
         if let Some(link) = self.state.links.get_mut(bridge)
             && matches!(link.kind, LinkKind::Bridge(_))
             && link.mtu != least

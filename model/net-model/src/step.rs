@@ -349,3 +349,95 @@ impl fmt::Display for Step {
         }
     }
 }
+
+impl fmt::Display for Plan {
+    /// A line a step, in order, `+` for what comes, `-` for what goes, `~` for what changes (with what it was),
+    /// beneath the stage and the network.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return writeln!(out, "nothing to do");
+        }
+        let mut last = None;
+        for it in &self.steps {
+            let here = (it.stage, &it.network);
+            if last != Some(here) {
+                write!(out, "{}", it.stage)?;
+                if let Some(network) = &it.network {
+                    write!(out, " {network}")?;
+                }
+                writeln!(out, ":")?;
+                last = Some(here);
+            }
+            writeln!(out, "  {it}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Remove => "remove",
+            Self::Base => "base",
+            Self::Management => "management",
+            Self::Links => "links",
+            Self::Addresses => "addresses",
+            Self::Finish => "finish",
+        })
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.step.sign(), self.step)?;
+        match self.undo.first().and_then(Step::value) {
+            Some(old) if self.step.sign() == '~' => write!(out, " (was {old})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Step {
+    /// `+`: something comes, `-`: something goes, `~`: something changes.
+    pub fn sign(&self) -> char {
+        match self {
+            Self::CreateBridge { .. }
+            | Self::CreateVlan { .. }
+            | Self::CreateBond { .. }
+            | Self::SetMaster { .. }
+            | Self::AddAddress { .. }
+            | Self::AddRoute { .. }
+            | Self::AddRule { .. }
+            | Self::StartDhcp { .. } => '+',
+            Self::DeleteLink { .. }
+            | Self::ClearMaster { .. }
+            | Self::RemoveAddress { .. }
+            | Self::RemoveRoute { .. }
+            | Self::RemoveRule { .. }
+            | Self::RemoveQos { .. }
+            | Self::StopDhcp { .. } => '-',
+            _ => '~',
+        }
+    }
+
+    /// The value that it sets.
+    fn value(&self) -> Option<String> {
+        match self {
+            Self::SetMtu { mtu, .. } => Some(mtu.to_string()),
+            Self::SetMac { mac, .. } => Some(mac.to_string()),
+            Self::SetUp { .. } => Some("up".to_owned()),
+            Self::SetDown { .. } => Some("down".to_owned()),
+            Self::SetBridgeOption { value, .. } | Self::SetBondOption { value, .. } => {
+                Some(value.clone())
+            }
+            Self::SetIpv6 { value, .. } => Some(value.to_string()),
+            Self::SetQos { qos, .. } => Some(qos.to_string()),
+            Self::RemoveQos { .. } => Some("unshaped".to_owned()),
+            Self::SetNameservers { servers } => {
+                let words: Vec<&str> = servers.iter().map(Nameserver::as_str).collect();
+                Some(words.join(" "))
+            }
+            _ => None,
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::{
 impl Kernel {
     /// Runs a step and answers what undoes it; nothing if it changed nothing.
     pub fn apply_undoable(&mut self, step: &Step) -> Result<Option<Vec<Step>>, NetError> {
-        let old = old_value(self.state(), step);
+        let old = old_value(self.state(), step).or_else(|| old_mtu(self.state(), step));
         let effects = self.apply(step)?;
         Ok(effects.changed.then(|| {
             let mut undo = inverse(step, old);
@@ -82,6 +82,18 @@ fn old_value(before: &Current, step: &Step) -> Option<Step> {
     .or_else(|| old_bond_values(before, step))
 }
 
+/// A bridge may follow its ports: it gets its MTU again when the new one has gone.
+fn old_mtu(before: &Current, step: &Step) -> Option<Step> {
+    let Step::SetMaster { master, .. } = step else {
+        return None;
+    };
+    let above = before.links.get(master)?;
+    matches!(above.kind, LinkKind::Bridge(_)).then(|| Step::SetMtu {
+        link: master.clone(),
+        mtu: above.mtu,
+    })
+}
+
 fn old_bond_values(before: &Current, step: &Step) -> Option<Step> {
     let Step::SetBondOption { bond, option, .. } = step else {
         return None;
@@ -107,7 +119,10 @@ fn inverse(step: &Step, old: Option<Step>) -> Vec<Step> {
         Step::CreateBridge { name, .. }
         | Step::CreateVlan { name, .. }
         | Step::CreateBond { name, .. } => vec![Step::DeleteLink { name: name.clone() }],
-        Step::SetMaster { link, .. } => vec![Step::ClearMaster { link: link.clone() }],
+        Step::SetMaster { link, .. } => {
+            let out = Step::ClearMaster { link: link.clone() };
+            [Some(out), old].into_iter().flatten().collect()
+        }
         Step::AddRoute { route } => vec![Step::RemoveRoute {
             route: route.clone(),
         }],
@@ -137,7 +152,7 @@ fn mend(after: &Current, effects: &Effects, step: &Step) -> Vec<Step> {
             });
         }
     }
-    mend_links(effects, &mut steps);
+    mend_links(after, effects, &mut steps);
     mend_addresses(after, effects, &mut steps);
     let mut lost: Vec<&Route> = effects.routes.iter().collect();
     lost.sort_by_key(|it| it.via.is_some());
@@ -241,13 +256,23 @@ fn go_back(
 }
 
 /// MTUs, hardware addresses, up and down.
-fn mend_links(effects: &Effects, steps: &mut Vec<Step>) {
+fn mend_links(after: &Current, effects: &Effects, steps: &mut Vec<Step>) {
     let made = effects.links.iter().map(|(name, link)| (name, link.mtu));
     let old = effects.mtus.iter().map(|(name, mtu)| (name, *mtu));
     let mut mtus: Vec<(&IfName, u32)> = made.collect();
     for (name, mtu) in old {
         if mtus.iter().all(|(it, _)| *it != name) {
             mtus.push((name, mtu));
+        }
+    }
+    for (name, _) in &effects.mtus {
+        let master = after.links.get(name).and_then(|it| it.master.as_ref());
+        let Some((master, above)) = master.and_then(|it| after.links.get_key_value(it)) else {
+            continue;
+        };
+        let bridge = matches!(above.kind, LinkKind::Bridge(_));
+        if bridge && mtus.iter().all(|(it, _)| *it != master) {
+            mtus.push((master, above.mtu));
         }
     }
     steps.extend(mtus.into_iter().map(|(link, mtu)| Step::SetMtu {

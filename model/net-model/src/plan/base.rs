@@ -3,7 +3,7 @@
 use super::{Planner, facts::Facts};
 use crate::{
     Bond, BondMode, BondOptions, Cidr, IfName, Ipv6Setting, LinkKind, NetError, RA_PROTOCOL, Route,
-    Stage, Step, addresses, bond,
+    Stage, Step, bond,
 };
 
 impl Planner<'_> {
@@ -13,16 +13,39 @@ impl Planner<'_> {
         for (name, bond) in &bonds {
             self.release_ports(facts, name, bond)?;
         }
+        let mut before = Vec::new();
         for (name, bond) in &bonds {
+            self.remember(name, &mut before);
             self.ensure_bond(facts, name, bond)?;
         }
         for base in facts.touched_bases() {
             self.ensure_base(facts, &base)?;
         }
-        for (name, _) in &bonds {
-            self.mend_bond(name)?;
+        for memory in before {
+            self.mend_link(&memory)?;
         }
         Ok(())
+    }
+
+    /// What a bond and the VLANs upon it have before it may have to go down.
+    fn remember(&self, name: &IfName, memories: &mut Vec<Memory>) {
+        let Some(link) = self.link(name).filter(|it| it.up) else {
+            return;
+        };
+        let lasting = link.addresses.iter();
+        let lasting = lasting.filter(|it| !it.is_link_local() && !it.dynamic);
+        memories.push(Memory {
+            name: name.clone(),
+            addresses: lasting.map(|it| it.cidr).collect(),
+            routes: self.routes_now(name),
+        });
+        for vlan in self.kernel.vlans(name.as_str()) {
+            self.remember(vlan, memories);
+        }
+    }
+
+    pub(super) fn routes_now(&self, name: &IfName) -> Vec<Route> {
+        self.kernel.state().routes_of(name).cloned().collect()
     }
 
     /// Ports that shall be elsewhere go, of all bonds before any bond takes new ones.
@@ -112,11 +135,14 @@ impl Planner<'_> {
             return Vec::new();
         };
         let mode = wanted.mode();
+        let was = state.options.get("mode").and_then(|it| it.parse().ok());
+        let was = was.unwrap_or(mode);
         let dropped = had.into_iter().flat_map(BondOptions::others);
         let dropped = dropped
-            .filter(|(option, _)| wanted.get(option).is_none() && takes(mode, option))
+            .filter(|(option, _)| wanted.get(option).is_none())
+            .filter(|(option, _)| takes(mode, option) || takes(was, option))
             .filter_map(|(option, _)| Some((option, bond::default_value(option)?)));
-        let all = dropped.chain(wanted.others());
+        let all = dropped.chain(rival_off(wanted)).chain(wanted.others());
         let mut changes: Vec<(String, String)> = all
             .filter(|(option, value)| {
                 let now = state.options.get(*option).map(String::as_str);
@@ -128,7 +154,11 @@ impl Planner<'_> {
         if state.options.get("mode").is_some_and(|it| *it != number) {
             changes.push(("mode".to_owned(), number));
         }
-        changes.sort_by_key(|(option, value)| option_rank(option, value));
+        changes.sort_by_key(|(option, value)| {
+            let fits = option == "mode" || takes(mode, option);
+            (fits, option_rank(option, value))
+        });
+        changes.dedup();
         changes
     }
 
@@ -160,10 +190,7 @@ impl Planner<'_> {
     /// A port has no addresses and routes of its own, nor IPv6.
     pub(super) fn empty(&mut self, port: &IfName) -> Result<(), NetError> {
         self.stop_clients(port)?;
-        let routes: Vec<Route> = self.kernel.state().routes_of(port).cloned().collect();
-        for route in routes {
-            self.push(Step::RemoveRoute { route })?;
-        }
+        self.remove_routes(port, |_| true)?;
         self.remove_addresses(port, |_| true)?;
         self.set_ipv6(port, Ipv6Setting::Disable, 1)
     }
@@ -193,8 +220,8 @@ impl Planner<'_> {
             };
         };
         let is_bond = matches!(link.kind, LinkKind::Bond(_));
-        let free = !is_bond && !facts.slaves.contains_key(base);
-        if wanted.is_none() && free {
+        let free = wanted.is_none() && !is_bond;
+        if free || facts.slaves.contains_key(base) {
             return Ok(());
         }
         let mtu = wanted.unwrap_or_else(|| facts.base_mtu(base));
@@ -210,48 +237,35 @@ impl Planner<'_> {
     }
 
     /// A bond that went down took routes and IPv6 addresses of its VLANs along, foreign ones too: they come back.
-    fn mend_bond(&mut self, bond: &IfName) -> Result<(), NetError> {
-        let mut links = vec![bond.clone()];
-        let mut at = 0;
-        while let Some(name) = links.get(at).cloned() {
-            links.extend(self.kernel.vlans(name.as_str()).cloned());
-            self.mend_link(&name)?;
-            at += 1;
-        }
-        Ok(())
-    }
-
-    pub(super) fn mend_link(&mut self, name: &IfName) -> Result<(), NetError> {
-        let (Some(was), Some(is)) = (self.origin.links.get(name), self.link(name)) else {
+    fn mend_link(&mut self, memory: &Memory) -> Result<(), NetError> {
+        let name = &memory.name;
+        let Some(link) = self.link(name).filter(|it| it.up) else {
             return Ok(());
         };
-        if !was.up || !is.up || was.master != is.master {
-            return Ok(());
-        }
-        let disabled = is.ipv6.is_none_or(|it| it.disabled);
-        let lasting = was.addresses.iter();
-        let lasting = lasting.filter(|it| !it.is_link_local() && !it.dynamic);
-        let old: Vec<Cidr> = lasting.map(|it| it.cidr).collect();
-        let now: Vec<Cidr> = is.addresses.iter().map(|it| it.cidr).collect();
-        let lost = addresses::change(&now, &old).add.into_iter();
-        let lost = lost.filter(|it| !now.contains(it) && !(it.ip().is_ipv6() && disabled));
+        let disabled = link.ipv6.is_none_or(|it| it.disabled);
+        let lost = memory.addresses.iter().filter(|it| !link.has(**it));
+        let lost: Vec<Cidr> = lost
+            .filter(|it| !(it.ip().is_ipv6() && disabled))
+            .copied()
+            .collect();
         for address in lost {
             self.push(Step::AddAddress {
                 link: name.clone(),
                 address,
             })?;
         }
-        self.mend_routes(name, |_| true)
+        self.mend_routes(name, &memory.routes, |_| true)
     }
 
     /// Routes that were there, and that no router or kernel brings back, come again where they still can.
     pub(super) fn mend_routes(
         &mut self,
         name: &IfName,
+        were: &[Route],
         which: impl Fn(&Route) -> bool,
     ) -> Result<(), NetError> {
         let state = self.kernel.state();
-        let lost = self.origin.routes_of(name);
+        let lost = were.iter();
         let lost = lost.filter(|it| it.protocol != RA_PROTOCOL && which(it));
         let mut lost: Vec<Route> = lost
             .filter(|it| !state.routes.contains(*it))
@@ -275,6 +289,12 @@ impl Planner<'_> {
     }
 }
 
+struct Memory {
+    name: IfName,
+    addresses: Vec<Cidr>,
+    routes: Vec<Route>,
+}
+
 fn bonds_in_order<'a>(facts: &Facts<'a>) -> Vec<(&'a IfName, &'a Bond)> {
     let desired = facts.desired;
     let first = |name: &IfName| {
@@ -292,7 +312,17 @@ fn takes(mode: BondMode, option: &str) -> bool {
     bond::option_rule(option).is_some_and(|it| it.fits(mode))
 }
 
-/// The mode first; the monitor that is switched off before the one that is switched on; targets before the
+/// A bond has one monitor: that of two which is not wanted goes.
+fn rival_off(wanted: &BondOptions) -> Option<(&'static str, &'static str)> {
+    let on = |name| wanted.get(name).is_some_and(|it| it != "0");
+    if on("miimon") {
+        Some(("arp_interval", "0"))
+    } else {
+        on("arp_interval").then_some(("miimon", "0"))
+    }
+}
+
+/// What the mode does not take is reset before it; then the mode; the monitor that is switched off before the one that is switched on; targets before the
 /// interval that needs them; the rest; the primary port last.
 fn option_rank(option: &str, value: &str) -> u8 {
     match (option, value) {

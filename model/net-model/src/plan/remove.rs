@@ -5,7 +5,7 @@ use super::{
     facts::{Devices, Facts, Known},
 };
 use crate::{
-    Family, IfName, LinkKind, NetError, NetName, QosClass, Rule, Stage, Step, kernel::is_ours,
+    Family, IfName, LinkKind, NetError, NetName, QosClass, Route, Rule, Stage, Step, kernel::is_ours,
     source_routing,
 };
 
@@ -39,6 +39,10 @@ impl Planner<'_> {
             self.remove_rules(facts, name, &old.top)?;
         }
         if devices.map(|it| &it.top) != Some(&old.top) {
+            let goes = old.bridge.is_some() || old.vlan.is_some();
+            if !goes {
+                self.leave_table(facts.tables.get(name), &old.top)?;
+            }
             self.leave_top(facts, old)?;
         }
         let moved = devices.map(|it| (&it.base, &it.vlan)) != Some((&old.base, &old.vlan));
@@ -105,6 +109,23 @@ impl Planner<'_> {
         rules.take_while(move |it| it.table == table)
     }
 
+    /// Another network may have this interface: what was the old one's goes.
+    fn leave_table(&mut self, table: Option<u32>, top: &IfName) -> Result<(), NetError> {
+        self.remove_routes(top, |it| is_ours(it) && Some(it.table) == table)
+    }
+
+    pub(super) fn remove_routes(
+        &mut self,
+        link: &IfName,
+        which: impl Fn(&Route) -> bool,
+    ) -> Result<(), NetError> {
+        let mut routes = self.routes_now(link);
+        routes.retain(which);
+        routes.sort_by_key(|it| it.via.is_none());
+        let mut routes = routes.into_iter();
+        routes.try_for_each(|route| self.push(Step::RemoveRoute { route }))
+    }
+
     /// The interface that had the addresses will not have them any more. If it stays, it is emptied.
     fn leave_top(&mut self, facts: &Facts<'_>, old: &Devices) -> Result<(), NetError> {
         let top = &old.top;
@@ -113,15 +134,7 @@ impl Planner<'_> {
         if goes || facts.tops.contains(top) || self.link(top).is_none() {
             return Ok(());
         }
-        let routes = self.kernel.state().routes_of(top);
-        let theirs = |it: &crate::Route| source_routing::is_upstream_route(it, top);
-        let routes: Vec<_> = routes
-            .filter(|it| is_ours(it) || theirs(it) || it.destination.is_any())
-            .cloned()
-            .collect();
-        for route in routes {
-            self.push(Step::RemoveRoute { route })?;
-        }
+        self.remove_routes(top, |_| true)?;
         self.remove_addresses(top, |_| true)
     }
 

@@ -26,12 +26,13 @@ impl Planner<'_> {
         let routing = source_routing::of_network(network, top, table);
         self.drop_rules(network, top, table, &routing)?;
         self.drop_routes(facts, name, network, top, &routing)?;
+        let routes = self.routes_now(top);
         self.set_families(network, top)?;
         self.set_clients(network, top, table)?;
         self.set_addresses(network, top)?;
         self.add_routing(top, routing)?;
         let gateways: Vec<_> = gateways(facts, name).collect();
-        self.mend_routes(top, |it| {
+        self.mend_routes(top, &routes, |it| {
             !is_ours(it) && !is_taken_over(it, top, network, &gateways)
         })
     }
@@ -84,8 +85,8 @@ impl Planner<'_> {
             ip.dhcp || ip.autoconf
         };
         let brought = |it: &Route| {
-            let own = facts.tables.get(name) == Some(it.table) || it.destination.is_any();
-            own && dynamic(it.family())
+            let main = it.table == MAIN_TABLE && it.destination.is_any() && network.default_route;
+            (main || facts.tables.get(name) == Some(it.table)) && dynamic(it.family())
         };
         let unwanted = self.kernel.state().routes_of(top).filter(|it| {
             let wanted = routing.routes.iter().any(|wanted| it.leads_like(wanted));
@@ -157,6 +158,9 @@ impl Planner<'_> {
             .flat_map(|family| network.ip(family).addresses.iter().copied())
             .collect();
         let change = addresses::change(&now, &wanted);
+        let stay = now.iter().filter(|it| !change.remove.contains(it));
+        let stay: Vec<Cidr> = stay.copied().collect();
+        self.remove_routes(top, |it| hangs_on(it, &change.remove, &stay))?;
         for address in change.remove {
             self.push(Step::RemoveAddress {
                 link: top.clone(),
@@ -185,6 +189,21 @@ impl Planner<'_> {
         }
         Ok(())
     }
+}
+
+/// Does a route go with these addresses? It is removed before them, so that it can come back after them: on the way
+/// forth, and on the way back.
+fn hangs_on(route: &Route, gone: &[Cidr], stay: &[Cidr]) -> bool {
+    let family = route.family();
+    let goes = gone.iter().any(|it| it.family() == family);
+    let last = !stay.iter().any(|it| it.family() == family);
+    let from = |it| gone.iter().any(|gone| gone.ip() == it);
+    let by = |it| {
+        gone.iter().any(|gone| gone.contains(it)) && !stay.iter().any(|stay| stay.contains(it))
+    };
+    (goes && last && family == Family::V4)
+        || route.source.is_some_and(from)
+        || route.via.is_some_and(by)
 }
 
 /// Gateways that the network has or had.
