@@ -19,11 +19,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// The network that carries the host's default route: the one that says so, else the first (by name) with an
-    /// IPv4 gateway or client, else with an IPv6 one, if no other candidate is of its kind. It is the one to touch last and mend first.
+    /// The network to touch last and mend first: the one with the default route, else the first (by name) with an IPv4 gateway, else with an IPv6 one.
     pub fn management(&self) -> Option<&NetName> {
-        let told = self.networks.iter().find(|(_, it)| it.default_route);
-        told.map(|(name, _)| name)
+        let first = |is: fn(&Network) -> bool| {
+            let mut all = self.networks.iter();
+            all.find(|(_, it)| is(it)).map(|(name, _)| name)
+        };
+        first(|it| it.default_route)
+            .or_else(|| first(|it| it.ipv4.gateway.is_some()))
+            .or_else(|| first(|it| it.ipv6.gateway.is_some()))
     }
 }
 

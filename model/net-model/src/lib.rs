@@ -7,8 +7,8 @@
 //! 3. [`plan()`] answers ordered [`Step`]s, each with its undo, and the state they lead to;
 //! 4. an edge runs them (`net-apply`); the plan of what it reached is empty.
 //!
-//! Beside it: [`netconf`] (upstream's files), [`generations`] (what to write where so that no crash hurts), [`restore`] (which networks,
-//! in what order), [`tables`] and [`source_routing`], [`probe`] (reachability with hysteresis), [`stats`]
+//! Beside it: [`netconf`] (upstream's files), [`netconf::generations`] (what to write where so that no crash hurts), [`restore`] (which networks,
+//! in what order), [`Tables`] and [`source_routing`], [`probe`] (reachability with hysteresis), [`rates`]
 //! (counters to rates), [`qos`], [`bond`].
 //!
 //! Look next: `network.rs` and `bond/` (desired), `current.rs` (there), `step.rs`, `plan/`, `kernel.rs` (what the kernel makes of a step).
@@ -24,10 +24,14 @@ mod current;
 mod error;
 mod kernel;
 mod names;
+pub mod netconf;
 mod network;
 mod plan;
+pub mod probe;
 pub mod qos;
+pub mod rates;
 pub mod request;
+pub mod restore;
 pub mod source_routing;
 mod step;
 mod tables;

@@ -441,3 +441,32 @@ impl Step {
         }
     }
 }
+
+impl Step {
+    /// The interface that it acts on, if on one.
+    pub fn device(&self) -> Option<&IfName> {
+        match self {
+            Self::CreateBridge { name, .. }
+            | Self::CreateVlan { name, .. }
+            | Self::CreateBond { name, .. }
+            | Self::DeleteLink { name } => Some(name),
+            Self::SetMaster { link, .. }
+            | Self::ClearMaster { link }
+            | Self::SetMtu { link, .. }
+            | Self::SetMac { link, .. }
+            | Self::SetUp { link }
+            | Self::SetDown { link }
+            | Self::SetBridgeOption { bridge: link, .. }
+            | Self::SetBondOption { bond: link, .. }
+            | Self::SetIpv6 { link, .. }
+            | Self::AddAddress { link, .. }
+            | Self::RemoveAddress { link, .. }
+            | Self::SetQos { device: link, .. }
+            | Self::RemoveQos { device: link, .. }
+            | Self::StartDhcp { link, .. }
+            | Self::StopDhcp { link, .. } => Some(link),
+            Self::AddRoute { route } | Self::RemoveRoute { route } => route.device.as_ref(),
+            Self::AddRule { .. } | Self::RemoveRule { .. } | Self::SetNameservers { .. } => None,
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub const FIRST_TABLE: u32 = 100_001;
 pub const TABLES: u32 = 65_536;
 
 /// Most bytes of the file.
-pub const MAX_FILE: usize = 16 << 20;
+pub(crate) const MAX_FILE: usize = 16 << 20;
 
 /// Which network has which table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,8 @@ fn alike(state: &Current) -> Current {
     for link in state.links.values_mut() {
         link.carrier = false;
         link.permanent_mac = None;
-        link.addresses.retain(|it| it.cidr.to_string() != "2001:db8:99::5/64");
+        link.addresses
+            .retain(|it| it.cidr.to_string() != "2001:db8:99::5/64");
         link.addresses.sort_by_key(|it| match it.cidr.ip() {
             std::net::IpAddr::V4(_) => None,
             std::net::IpAddr::V6(_) => Some(it.cidr),
@@ -45,7 +46,7 @@ fn reach(current: &Current, before: &Config, after: &Config, all: &Tables) -> (P
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn ends_in_what_is_desired_and_is_empty_then(first in config(), second in config()) {

@@ -5,8 +5,8 @@ use super::{
     facts::{Devices, Facts, Known},
 };
 use crate::{
-    Family, IfName, LinkKind, NetError, NetName, QosClass, Route, Rule, Stage, Step, kernel::is_ours,
-    source_routing,
+    Family, IfName, LinkKind, NetError, NetName, QosClass, Route, Rule, Stage, Step,
+    kernel::is_ours, source_routing,
 };
 
 impl Planner<'_> {

@@ -106,7 +106,8 @@ pub fn foreign_part(state: &Current) -> Current {
     let foreign = |name: &IfName| FOREIGN.contains(&name.as_str());
     let mut part = state.clone();
     part.links.retain(|name, _| foreign(name));
-    part.routes.retain(|it| it.device.as_ref().is_some_and(foreign));
+    part.routes
+        .retain(|it| it.device.as_ref().is_some_and(foreign));
     part.rules.retain(|it| it.protocol != OUR_PROTOCOL);
     part.nameservers.clear();
     part.qos.clear();
@@ -115,7 +116,10 @@ pub fn foreign_part(state: &Current) -> Current {
 }
 
 fn slaves(numbers: &[u8]) -> BTreeSet<IfName> {
-    numbers.iter().map(|it| ifname(&format!("eth{it}"))).collect()
+    numbers
+        .iter()
+        .map(|it| ifname(&format!("eth{it}")))
+        .collect()
 }
 
 fn bond_strategy() -> impl Strategy<Value = BTreeMap<IfName, Bond>> {
@@ -228,7 +232,9 @@ pub fn config() -> impl Strategy<Value = Config> {
             if network.default_route {
                 network.nameservers = vec!["192.0.2.54".parse().unwrap()];
             }
-            config.networks.insert(net(&format!("net{number}")), network);
+            config
+                .networks
+                .insert(net(&format!("net{number}")), network);
         }
         config
     })
@@ -280,7 +286,12 @@ fn network(number: usize, draft: &Draft, config: &Config) -> Network {
 fn ipv4(number: usize, draft: &Draft) -> Ip {
     let mut list: Vec<Cidr> = match draft.four {
         0 => vec![],
-        1 => return Ip { dhcp: true, ..Ip::default() },
+        1 => {
+            return Ip {
+                dhcp: true,
+                ..Ip::default()
+            };
+        }
         2 => vec![cidr(&format!("10.{number}.0.5/24"))],
         3 => vec![
             cidr(&format!("10.{number}.0.5/24")),
@@ -393,17 +404,42 @@ pub fn holds(state: &Current, config: &Config, tables: &Tables) -> Result<(), St
             .map_err(|it| format!("{name}: {it} of {network:?}"))?;
     }
     let made = state.links.values();
-    let bridges = made.filter(|it| matches!(it.kind, LinkKind::Bridge(_))).count();
-    let wanted = config.networks.values().filter(|it| it.bridge.is_some()).count();
-    ensure(bridges == wanted + 1, "as many bridges as networks and the foreign one")?;
+    let bridges = made
+        .filter(|it| matches!(it.kind, LinkKind::Bridge(_)))
+        .count();
+    let wanted = config
+        .networks
+        .values()
+        .filter(|it| it.bridge.is_some())
+        .count();
+    ensure(
+        bridges == wanted + 1,
+        "as many bridges as networks and the foreign one",
+    )?;
     let vlans = state.links.values();
-    let vlans = vlans.filter(|it| matches!(it.kind, LinkKind::Vlan { .. })).count();
-    let wanted = config.networks.values().filter(|it| it.vlan.is_some()).count();
-    ensure(vlans == wanted + 1, "as many VLANs as networks and the foreign one")?;
+    let vlans = vlans
+        .filter(|it| matches!(it.kind, LinkKind::Vlan { .. }))
+        .count();
+    let wanted = config
+        .networks
+        .values()
+        .filter(|it| it.vlan.is_some())
+        .count();
+    ensure(
+        vlans == wanted + 1,
+        "as many VLANs as networks and the foreign one",
+    )?;
     let rules = state.rules.iter().filter(|it| it.protocol == OUR_PROTOCOL);
-    let known: BTreeSet<u32> = config.networks.keys().filter_map(|it| tables.get(it)).collect();
+    let known: BTreeSet<u32> = config
+        .networks
+        .keys()
+        .filter_map(|it| tables.get(it))
+        .collect();
     for rule in rules {
-        ensure(known.contains(&rule.table), "no rule of a network that is gone")?;
+        ensure(
+            known.contains(&rule.table),
+            "no rule of a network that is gone",
+        )?;
     }
     for route in state.routes.iter().filter(|it| it.protocol == OUR_PROTOCOL) {
         let in_own = route.table == MAIN_TABLE || known.contains(&route.table);
@@ -437,7 +473,10 @@ fn bond_holds(state: &Current, name: &IfName, bond: &Bond) -> Result<(), String>
     for port in &ports {
         let port = state.links.get(port).unwrap();
         ensure(port.up && port.mtu == link.mtu, "ports up, with its MTU")?;
-        ensure(port.addresses.iter().all(net_model::Address::is_link_local), "ports without addresses")?;
+        ensure(
+            port.addresses.iter().all(net_model::Address::is_link_local),
+            "ports without addresses",
+        )?;
     }
     Ok(())
 }
@@ -459,7 +498,10 @@ fn network_holds(
             ensure(beneath.master.as_ref() == Some(&top), "its port is in it")?;
             let empty = beneath.addresses.iter().all(Address::is_link_local);
             ensure(empty, "its port has no addresses")?;
-            ensure(state.routes_of(&port).next().is_none(), "its port has no routes")?;
+            ensure(
+                state.routes_of(&port).next().is_none(),
+                "its port has no routes",
+            )?;
         } else {
             ensure(beneath.master.is_none(), "it is in no bridge")?;
         }
@@ -470,8 +512,14 @@ fn network_holds(
             return Err("it is a bridge".to_owned());
         };
         ensure(kernel.stp == bridge.stp, "STP")?;
-        let delay = kernel.options.get("forward_delay").map_or("1500", String::as_str);
-        let wanted = bridge.options.get("forward_delay").map_or("1500", String::as_str);
+        let delay = kernel
+            .options
+            .get("forward_delay")
+            .map_or("1500", String::as_str);
+        let wanted = bridge
+            .options
+            .get("forward_delay")
+            .map_or("1500", String::as_str);
         ensure(delay == wanted, "forward delay")?;
         ensure(link.mtu == network.mtu, "its bridge's MTU")?;
     }
@@ -490,19 +538,32 @@ fn mtu_holds(
     if network.vlan.is_some() {
         return ensure(mtu == network.mtu, "its VLAN's MTU");
     }
-    let same = config.networks.values().filter(|it| it.base == network.base);
+    let same = config
+        .networks
+        .values()
+        .filter(|it| it.base == network.base);
     let most = same.map(|it| it.mtu).max();
-    ensure(Some(mtu) == most, "its base's MTU is the greatest of its networks")
+    ensure(
+        Some(mtu) == most,
+        "its base's MTU is the greatest of its networks",
+    )
 }
 
 fn ip_holds(state: &Current, network: &Network, top: &IfName, link: &Link) -> Result<(), String> {
     for family in Family::ALL {
         let ip = network.ip(family);
         let of_family = |it: &&Address| it.cidr.family() == family && !it.is_link_local();
-        let lasting = link.addresses.iter().filter(of_family).filter(|it| !it.dynamic);
+        let lasting = link
+            .addresses
+            .iter()
+            .filter(of_family)
+            .filter(|it| !it.dynamic);
         let lasting: Vec<Cidr> = lasting.map(|it| it.cidr).collect();
         let wanted: BTreeSet<Cidr> = ip.addresses.iter().copied().collect();
-        ensure(lasting.iter().copied().collect::<BTreeSet<_>>() == wanted, "addresses")?;
+        ensure(
+            lasting.iter().copied().collect::<BTreeSet<_>>() == wanted,
+            "addresses",
+        )?;
         if family == Family::V4 {
             ensure(lasting.first() == ip.addresses.first(), "the first address")?;
         }
@@ -515,9 +576,15 @@ fn ip_holds(state: &Current, network: &Network, top: &IfName, link: &Link) -> Re
         ensure(runs == usize::from(ip.dhcp), "DHCP client")?;
     }
     let settings = link.ipv6.unwrap();
-    ensure(settings.disabled == network.ipv6.is_off(), "IPv6 off if not wanted")?;
+    ensure(
+        settings.disabled == network.ipv6.is_off(),
+        "IPv6 off if not wanted",
+    )?;
     let on = !network.ipv6.is_off();
-    ensure(!on || settings.autoconf == network.ipv6.autoconf, "autoconf")
+    ensure(
+        !on || settings.autoconf == network.ipv6.autoconf,
+        "autoconf",
+    )
 }
 
 fn routing_holds(
@@ -535,16 +602,28 @@ fn routing_holds(
         ensure(default.and_then(|it| it.via) == wanted, "default route")?;
         let Some(gateway) = ip.gateway else { continue };
         let table = table.ok_or("it has a table")?;
-        let own: Vec<&Route> = state.routes_of(top).filter(|it| it.table == table).collect();
+        let own: Vec<&Route> = state
+            .routes_of(top)
+            .filter(|it| it.table == table)
+            .collect();
         let by = own.iter().find(|it| it.destination == family.any());
-        ensure(by.and_then(|it| it.via) == Some(gateway), "default route of its table")?;
+        ensure(
+            by.and_then(|it| it.via) == Some(gateway),
+            "default route of its table",
+        )?;
         for address in &ip.addresses {
             let network = address.network();
-            let linked = own.iter().any(|it| it.destination == network && it.via.is_none());
+            let linked = own
+                .iter()
+                .any(|it| it.destination == network && it.via.is_none());
             ensure(linked, "its network in its table")?;
             let rules = state.rules.iter().filter(|it| it.table == table);
-            let from = rules.clone().any(|it| it.from == Some(network) && it.priority == 3200);
-            let to = rules.clone().any(|it| it.to == Some(network) && it.priority == 3200);
+            let from = rules
+                .clone()
+                .any(|it| it.from == Some(network) && it.priority == 3200);
+            let to = rules
+                .clone()
+                .any(|it| it.to == Some(network) && it.priority == 3200);
             ensure(from && to, "rules of its network")?;
         }
     }
@@ -587,7 +666,10 @@ pub fn differences(a: &Current, b: &Current) -> Vec<String> {
     for (left, right) in [
         (format!("{:?}", a.qos), format!("{:?}", b.qos)),
         (format!("{:?}", a.dhcp), format!("{:?}", b.dhcp)),
-        (format!("{:?}", a.nameservers), format!("{:?}", b.nameservers)),
+        (
+            format!("{:?}", a.nameservers),
+            format!("{:?}", b.nameservers),
+        ),
     ] {
         if left != right {
             all.push(format!("{left}\n  is not {right}"));
