@@ -41,10 +41,9 @@ hollow() { # folder of a crate
 }
 mv "$work/$name" "$work/tree"
 mkdir -p "$work/$name/.cargo"
-(cd "$work/tree" && cargo vendor --quiet --locked --versioned-dirs "$work/$name/vendor" >"$work/config.toml")
+(cd "$work/tree" && cargo vendor --quiet --locked --versioned-dirs "$work/$name/vendor" >/dev/null)
 for crate in "$work/$name"/vendor/win{api,dows}*; do
     [ ! -d "$crate" ] || hollow "$crate"
 done
-# Cargo printed where it put them; in the tarball they lie beside.
-sed 's|^directory = .*|directory = "vendor"|' "$work/config.toml" >"$work/$name/.cargo/config.toml"
+printf '[source.crates-io]\nreplace-with = "vendor"\n\n[source.vendor]\ndirectory = "vendor"\n' >"$work/$name/.cargo/config.toml"
 pack "$out/$name-vendor.tar.xz" "$name"
