@@ -45,6 +45,7 @@ pub mod check;
 pub mod coerce;
 pub mod desc;
 pub mod domain;
+pub mod engine;
 pub mod error;
 pub mod events;
 pub mod host;
@@ -68,6 +69,7 @@ pub mod volume;
 
 pub use check::check;
 pub use domain::StorageDomainApi;
+pub use engine::check_answer;
 pub use error::{Code, RpcCode, VdsmError};
 pub use host::HostApi;
 pub use image::ImageApi;

@@ -11,7 +11,11 @@
 
 use std::path::PathBuf;
 
-use schema::{desc::Type, find};
+use schema::{
+    desc::{Scalar, Type},
+    engine::{Item, Reading},
+    find,
+};
 use serde_json::{Map, Value};
 
 /// Keys that Engine can read and we never tell; it does without. By the end of the path.
@@ -216,4 +220,99 @@ fn the_comparison_itself_sees_wrong_types() {
     assert!(!understood("Integer cast", <Str<u64>>::TYPE));
     assert!(!understood("Boolean cast", <Str<bool>>::TYPE));
     assert!(resolve(<Vec<u64>>::TYPE, "[].x").is_none());
+}
+
+/// The word of our list for a kind of reading.
+fn word(java: &str) -> Reading {
+    let long = Scalar::Integer {
+        min: i64::MIN.into(),
+        max: i64::MAX.into(),
+    };
+    let starts = |beginnings: &[&str]| beginnings.iter().any(|it| java.starts_with(it));
+    match java {
+        "Map {code: Integer cast, message}" => Reading::Never,
+        "Object[] of String (or of Map)" => Reading::List(Item::Any),
+        _ if java.contains("read as the STATUS") => Reading::Status,
+        _ if starts(&[
+            "any (toString()), parsed as Long",
+            "any (toString()), parsed as Integer",
+        ]) =>
+        {
+            Reading::AnyScalar(long)
+        }
+        _ if starts(&["any (toString()), parsed as Double"]) => Reading::AnyScalar(Scalar::Float),
+        _ if starts(&["any", "Object (presence", "String/Integer/Long"]) => Reading::Any,
+        _ if starts(&["Integer, else cast to String", "String/Integer"]) => {
+            Reading::IntegerOrText { bits: 32 }
+        }
+        _ if starts(&["Integer/Long, or String"]) => Reading::IntegerOrText { bits: 64 },
+        _ if starts(&["Integer/Long/Double", "Number"]) => Reading::Integer { bits: 64 },
+        _ if starts(&["Integer"]) => Reading::Integer { bits: 32 },
+        _ if starts(&["Double, or String"]) => Reading::FloatOrText,
+        _ if starts(&["Double"]) => Reading::Float,
+        _ if starts(&["Boolean, else"]) => Reading::BooleanOrText,
+        _ if starts(&["Boolean"]) => Reading::Boolean,
+        _ if starts(&["Object[] cast, each element Integer"]) => Reading::List(Item::Integer),
+        _ if starts(&["Object[] of Map"]) => Reading::List(Item::Map),
+        _ if starts(&["Object[] of String"]) => Reading::List(Item::Text),
+        _ if starts(&["Object[]"]) => Reading::List(Item::Any),
+        _ if starts(&["Map"]) => Reading::Map,
+        _ if java.contains("parsed as Long") => Reading::TextOf(long),
+        _ if java.contains("parsed as Double") => Reading::TextOf(Scalar::Float),
+        _ if java.contains("parsed as Boolean") => Reading::TextOf(Scalar::Bool),
+        _ => Reading::Text,
+    }
+}
+
+/// A path of the list as our rules write it.
+fn slashed(path: &str) -> String {
+    if path == "(result)" {
+        return ".".to_owned();
+    }
+    let path = path
+        .replace("vm.free_hugepages", "vm%free_hugepages")
+        .replace("<networks.*.iface>", "*")
+        .replace("<node index>", "*")
+        .replace("[]", "/[]")
+        .replace('.', "/")
+        .replace('%', ".")
+        .replace("//", "/");
+    path.trim_start_matches('/').to_owned()
+}
+
+#[test]
+fn our_own_rules_are_those_of_the_list() {
+    let Some(reads) = reads() else { return };
+    let mut compared = 0;
+    for (method, keys) in reads.iter().filter(|(method, _)| !method.starts_with('(')) {
+        let verb = method.split('<').next().unwrap();
+        let told: Vec<(String, Reading, bool)> = keys
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(path, reading)| {
+                let required = reading["required"].as_bool().unwrap();
+                (
+                    slashed(path),
+                    word(reading["java_type"].as_str().unwrap()),
+                    required,
+                )
+            })
+            .collect();
+        let ours = schema::engine::rules(verb);
+        assert_eq!(ours.len(), told.len(), "{verb}");
+        for (path, reading, required) in told {
+            let rule = ours
+                .iter()
+                .find(|rule| rule.path == path)
+                .unwrap_or_else(|| panic!("{verb} {path}: no rule"));
+            assert_eq!(
+                (rule.reading, rule.required),
+                (reading, required),
+                "{verb} {path}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared > 800, "{compared} rules compared");
 }

@@ -115,7 +115,10 @@ fn the_table_is_upstreams() {
         .collect();
     let missing: Vec<_> = upstream.difference(&ours).collect();
     let invented: Vec<_> = ours.difference(&upstream).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "{missing:?} {invented:?}");
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "{missing:?} {invented:?}"
+    );
     assert!(upstream.len() > 400);
 }
 
@@ -133,7 +136,10 @@ fn what_is_not_implemented_has_a_code_of_its_own() {
     assert!(Code::ALL.iter().all(|code| !of_server(code.number())));
     let rpc = RpcCode::ALL.iter().filter(|code| of_server(code.number()));
     assert_eq!(rpc.count(), 1);
-    assert_eq!(Code::ERR_BAD_NIC.because("no nic eth7").message, "no nic eth7");
+    assert_eq!(
+        Code::ERR_BAD_NIC.because("no nic eth7").message,
+        "no nic eth7"
+    );
     assert_eq!(VdsmError::from(Code::ERR_BAD_NIC).message, "Bad NIC");
 }
 

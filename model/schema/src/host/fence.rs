@@ -70,8 +70,9 @@ namespace! {
     Host fn fence_node "fenceNode" (FenceNode {
         /// Address of its power management.
         address "addr": String,
-        /// Port of its power management.
-        port: i32,
+        /// Port of its power management, or the number of a plug; the agents differ. Engine sends an empty text for
+        /// none.
+        port: Option<i32> = null,
         /// The fence agent without `fence_`: `ipmilan`, `drac5`, ...
         agent: String,
         /// User at the power management.
@@ -87,5 +88,5 @@ namespace! {
         options: Secret = "",
         /// When not to do it.
         policy: Option<FencingPolicy> = null,
-    }) -> FenceReport = later;
+    }) -> FenceReport;
 }
