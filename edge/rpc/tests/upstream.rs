@@ -335,3 +335,41 @@ async fn detection_holds_with_many_slow_and_wrong_clients_at_once() {
         silent()
     );
 }
+
+// docs/upstream-tests.md
+
+#[test]
+fn the_page_names_tests_that_exist() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(here.join("../../docs/upstream-tests.md")).unwrap();
+    let files = [
+        "client",
+        "codec",
+        "limits",
+        "requests",
+        "session",
+        "tls",
+        "tls_files",
+    ];
+    let mut seen = 0;
+    for word in page.split(|char: char| char.is_whitespace() || ",;|".contains(char)) {
+        let Some((file, name)) = word.split_once("::") else {
+            continue;
+        };
+        let file = match file {
+            "up" => "upstream",
+            file if files.contains(&file) => file,
+            _ => continue,
+        };
+        if name.starts_with(|char: char| char.is_ascii_lowercase())
+            && page.contains(&format!(" {word}"))
+        {
+            let agents = here.join(format!("../../bin/vdsmd/tests/{file}.rs"));
+            let ours = here.join(format!("tests/{file}.rs"));
+            let text = [ours, agents].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+            assert!(text.concat().contains(&format!("fn {name}(")), "{word}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
