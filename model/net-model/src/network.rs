@@ -45,7 +45,7 @@ pub struct Network {
     pub nameservers: Vec<Nameserver>,
     /// Share of the base's outgoing traffic.
     pub qos: Option<HostQos>,
-    /// Custom properties, as they came.
+    /// Custom properties, as they came, but for `bridge_opts` of a bridge ([`BridgeConfig::options`]).
     pub custom: BTreeMap<String, String>,
     /// What switches it.
     pub switch: Switch,

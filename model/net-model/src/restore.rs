@@ -162,7 +162,7 @@ fn admit(
             desired.after.networks.insert(name.clone(), network.clone());
         }
     }
-    let Err(why) = validate(current, desired) else {
+    let Err(why) = validate(current, &as_if_alone(wanted, desired)) else {
         return;
     };
     desired.after.networks = without;
@@ -175,6 +175,15 @@ fn admit(
             admit(wanted, second, current, desired, left_out);
         }
     }
+}
+
+/// The change as if what is not taken in yet did not exist: it is not removed by it.
+fn as_if_alone(wanted: &Config, desired: &Desired) -> Desired {
+    let mut it = desired.clone();
+    let after = &desired.after.networks;
+    let later = |name: &NetName| wanted.networks.contains_key(name) && !after.contains_key(name);
+    it.before.networks.retain(|name, _| !later(name));
+    it
 }
 
 /// What a failed step means where networks are restored each for itself.

@@ -317,9 +317,22 @@ impl<'a> Check<'a> {
             after,
             scope,
         } = self.desired;
+        let on_bonds: BTreeMap<&IfName, &NetName> = after
+            .networks
+            .iter()
+            .filter_map(|(name, it)| match &it.base {
+                Some(Base::Bond(bond)) => Some((bond, name)),
+                _ => None,
+            })
+            .collect();
         for name in before.bonds.keys() {
             if after.bonds.contains_key(name) || !scope.bond(name) {
                 continue;
+            }
+            if let Some(user) = on_bonds.get(name) {
+                self.problems.push(NetError::UsedBond(format!(
+                    "Cannot remove bonding {name}: used by network ({user})."
+                )));
             }
             if let Some(vlans) = self.users.get(name) {
                 self.problems.push(NetError::UsedBond(format!(
@@ -329,12 +342,28 @@ impl<'a> Check<'a> {
         }
         let ports = ports_by_master(self.current);
         for (name, network) in &before.networks {
+            if scope.network(name) {
+                self.note(self.vlan_is_unused(name, network));
+            }
             let stays = after.networks.get(name);
             let stays = stays.is_some_and(|it| it.bridge.is_some());
             if stays || !scope.network(name) || network.bridge.is_none() {
                 continue;
             }
             self.note(bridge_is_empty(name, network, &ports));
+        }
+    }
+
+    /// A VLAN that goes carries no VLAN of others.
+    fn vlan_is_unused(&self, name: &NetName, network: &Network) -> Checked {
+        let after = self.desired.after.networks.get(name);
+        let stays = after.is_some_and(|it| (&it.base, it.vlan) == (&network.base, network.vlan));
+        let vlan = network.vlan_device()?.filter(|_| !stays);
+        match vlan.and_then(|it| self.users.get(&it)) {
+            Some(users) => Err(NetError::UsedNic(format!(
+                "Cannot remove the VLAN of network {name}: {users:?} are on it"
+            ))),
+            None => Ok(()),
         }
     }
 

@@ -53,8 +53,8 @@ pub fn network(
         switch,
         extra: attributes.extra.clone(),
     };
-    if let (Some(text), Some(bridge)) = (network.custom.get_mut("bridge_opts"), &network.bridge) {
-        *text = bridge::to_text(&bridge.options);
+    if network.bridge.is_some() {
+        network.custom.remove("bridge_opts");
     }
     if network.vlan.is_some() && network.base.is_none() {
         return Err(NetError::BadVlan(format!(
@@ -513,10 +513,17 @@ pub fn network_attributes(network: &Network) -> NetworkAttributes {
         Some(Base::Bond(name)) => attributes.bonding = Some(name.to_string()),
         None => {}
     }
-    if !network.custom.is_empty() {
-        let pairs = network.custom.iter();
-        let pairs = pairs.map(|(key, value)| (key.clone(), Value::String(value.clone())));
-        attributes.custom = Some(pairs.collect());
+    let mut custom = network.custom.clone();
+    if let Some(bridge) = network.bridge.as_ref().filter(|it| !it.options.is_empty()) {
+        custom.insert("bridge_opts".to_owned(), bridge::to_text(&bridge.options));
+    }
+    if !custom.is_empty() {
+        let pairs = custom.into_iter();
+        attributes.custom = Some(
+            pairs
+                .map(|(key, value)| (key, Value::String(value)))
+                .collect(),
+        );
     }
     address_attributes(network, &mut attributes);
     if !network.routes.is_empty() {
