@@ -113,7 +113,8 @@ fn context_of(call: &Call) -> schema::CallContext {
     }
 }
 
-/// One line a call. Pings that went well are told at level DEBUG only: they come by the thousand.
+/// One line a call, and at level DEBUG one more with its parameters. Pings that went well are told at level DEBUG
+/// only: they come by the thousand.
 fn log(call: &Call, verb: Option<&VerbDecl>, took: Duration, answer: &Result<Raw, VdsmError>) {
     let name = named(call, verb);
     let flow_id = call.context.flow_id.as_deref().unwrap_or("");
@@ -122,23 +123,28 @@ fn log(call: &Call, verb: Option<&VerbDecl>, took: Duration, answer: &Result<Raw
     match answer {
         Ok(_) if matches!(name, "Host.ping" | "Host.ping2" | "Host.echo") => {
             tracing::debug!(target: "vdsm.api", verb = name, flow_id, %client, seconds, outcome = "ok");
+            return;
         }
         Ok(_) => {
             tracing::info!(target: "vdsm.api", verb = name, flow_id, %client, seconds, outcome = "ok");
-            tracing::debug!(target: "vdsm.api", verb = name, flow_id, params = schema::redact(call.params.as_deref(), verb));
         }
         Err(error) => {
             let (code, message) = (error.code, error.message.as_str());
             tracing::info!(target: "vdsm.api", verb = name, flow_id, %client, seconds, outcome = "error", code, message);
         }
     }
+    tracing::debug!(target: "vdsm.api", verb = name, flow_id, params = schema::redact(call.params.as_deref(), verb));
 }
 
 /// The method of a request for a verb that is not declared, bounded: it may be anything.
 fn named<'a>(call: &'a Call, verb: Option<&'a VerbDecl>) -> &'a str {
     const LONGEST: usize = 80;
-    match verb {
-        Some(verb) => verb.method,
-        None => call.method.get(..LONGEST).unwrap_or(&call.method),
+    let mut end = call.method.len().min(LONGEST);
+    while !call.method.is_char_boundary(end) {
+        end -= 1;
     }
+    verb.map_or_else(
+        || call.method.get(..end).unwrap_or_default(),
+        |verb| verb.method,
+    )
 }

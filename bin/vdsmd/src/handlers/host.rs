@@ -17,6 +17,7 @@ use schema::{
         GetStorageDomains, GetStorageRepoStats, GetVMFullList, GetVMList, HardwareInfo, HostStats,
         Ping, Ping2, SetLogLevel, VmListEntry,
     },
+    redact::mask_xml,
     task::{TasksDetails, TasksInfo, TasksStatus},
     vm::{VmStats, VmSummary},
 };
@@ -96,7 +97,9 @@ impl HostApi for Agent {
 
     fn dumpxmls(&self, _: &CallContext, p: DumpXmls) -> Answer<BTreeMap<Uuid, String>> {
         let xmls = self.vms.dump_xmls(&p.vm_list).map_err(errors::vm)?;
-        Ok(xmls.into_iter().collect())
+        // libvirt leaves out passwords, but not the files of cloud-init in our metadata. Engine does not read them.
+        let masked = |(vm, xml): (Uuid, String)| (vm, mask_xml(&xml).into_owned());
+        Ok(xmls.into_iter().map(masked).collect())
     }
 
     fn get_storage_domains(&self, _: &CallContext, p: GetStorageDomains) -> Answer<Vec<Uuid>> {

@@ -162,3 +162,53 @@ impl Turn {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane() -> Lane {
+        Lane {
+            turns: Arc::new(Semaphore::new(1)),
+            taken: Arc::default(),
+            places: 2,
+            stuck_after: Duration::from_mins(1),
+        }
+    }
+
+    async fn turn(lane: &Lane) -> Turn {
+        let verb = schema::find("Host.getStats").unwrap();
+        Turn {
+            verb,
+            stuck_after: lane.stuck_after,
+            held: (
+                lane.place(verb).unwrap(),
+                lane.turns.clone().acquire_owned().await.unwrap(),
+            ),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_gives_back_its_turn_and_tells_nobody_why() {
+        let lane = lane();
+        let secret = "a secret";
+        let answer = turn(&lane).await.run(move || panic!("{secret}")).await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.code, -32603);
+        assert!(!error.message.contains(secret), "{error}");
+        let calm = turn(&lane).await.run(|| Err(VdsmError::internal("calm")));
+        assert!(calm.await.unwrap_err().message.contains("calm"));
+        assert_eq!(lane.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_is_refused() {
+        let lane = lane();
+        let verb = schema::find("Host.getStats").unwrap();
+        let places = (lane.place(verb).ok(), lane.place(verb).ok());
+        assert!(places.0.is_some() && places.1.is_some());
+        assert!(lane.place(verb).is_err());
+        drop(places);
+        assert!(lane.place(verb).is_ok());
+    }
+}

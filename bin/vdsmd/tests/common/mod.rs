@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod authority;
+pub mod canary;
 pub mod daemon;
 pub mod hang;
 pub mod mounts;
@@ -182,6 +183,17 @@ impl Agent {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// SIGTERM, as [`Agent::stop`]; answers what it wrote to standard error.
+    pub fn stop_hearing(&mut self) -> String {
+        use std::io::Read as _;
+        let process = self.process.as_mut().expect("it runs");
+        let mut stderr = process.stderr.take().unwrap();
+        self.stop();
+        let mut heard = String::new();
+        stderr.read_to_string(&mut heard).unwrap();
+        heard
+    }
+
     /// Process id of `vdsmd`.
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
@@ -353,7 +365,11 @@ impl Caller {
             .client
             .call(verb, Some(&params), Some("test-flow"), PATIENCE);
         match self.runtime.block_on(answer) {
-            Ok(raw) => Ok(serde_json::from_str(raw.get()).unwrap()),
+            Ok(raw) => {
+                let answer = serde_json::from_str(raw.get()).unwrap();
+                as_engine_reads_it(verb, &answer);
+                Ok(answer)
+            }
             Err(ClientError::Rpc(error)) => Err((error.code, error.message)),
             Err(other) => panic!("{verb}: {other}"),
         }
@@ -387,6 +403,12 @@ impl Caller {
             .expect("the event does not come")
         })
     }
+}
+
+/// Each answer of each test is one that Engine's parser takes.
+fn as_engine_reads_it(verb: &str, answer: &Value) {
+    let wrong = schema::engine::check_answer(verb, answer);
+    assert!(wrong.is_empty(), "{verb}: {wrong:?}\n{answer}");
 }
 
 /// Waits, within [`PATIENCE`], until something is there.

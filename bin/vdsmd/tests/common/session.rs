@@ -141,6 +141,13 @@ impl Session {
         i32::try_from(pid).unwrap()
     }
 
+    /// The private libvirt daemon.
+    pub fn libvirt_pid(&self) -> i32 {
+        let record = fs::read(self.path("dev.json")).unwrap();
+        let record: Value = serde_json::from_slice(&record).unwrap();
+        i32::try_from(record["libvirt"]["pid"].as_i64().unwrap()).unwrap()
+    }
+
     fn reap(&mut self) {
         if let Some(mut child) = self.vdsmd.take() {
             child.wait().unwrap();

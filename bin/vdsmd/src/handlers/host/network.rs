@@ -25,11 +25,7 @@ impl Ip {
     fn of(ip: &host::Ip) -> Self {
         let text = |address: IpAddr| address.to_string();
         Self {
-            addr: ip
-                .first
-                .as_ref()
-                .map(|it| text(it.ip))
-                .unwrap_or_default(),
+            addr: ip.first.as_ref().map(|it| text(it.ip)).unwrap_or_default(),
             netmask: ip
                 .first
                 .as_ref()

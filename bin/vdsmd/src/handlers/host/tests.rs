@@ -380,7 +380,6 @@ fn no_nulls(value: &Value, at: &str) {
 }
 
 #[test]
-#[test]
 fn hardware_is_what_the_firmware_tells() {
     let mut facts = Facts::default();
     let told = |facts: &Facts| {
