@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use config::Config;
+use host::fence::Fencer;
 use schema::{CallContext, VdsmError};
 use storage::StorageManager;
 use storage_model::ports::Journal;
@@ -29,6 +30,8 @@ pub(crate) struct Agent {
     pub(crate) tasks: TaskManager,
     /// The host.
     pub(crate) host: HostView,
+    /// Switches the power of other hosts.
+    pub(crate) fencer: Fencer,
     /// Tells what is not as declared.
     pub(crate) mismatches: Arc<Teller>,
 }

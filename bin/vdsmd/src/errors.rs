@@ -3,11 +3,15 @@
 
 mod storage;
 
+use host::fence::FenceError;
 use schema::{Code, VdsmError};
 use tasks::TaskError;
 use vm::VmError;
 
 pub(crate) use storage::storage;
+
+/// Upstream's code of a fence agent that failed. It is also that of a missing VM; Engine asks only whether it is 0.
+const FENCE_FAILED: i32 = 1;
 
 /// An error of a verb on a VM.
 pub(crate) fn vm(error: VmError) -> VdsmError {
@@ -28,6 +32,23 @@ pub(crate) fn vm(error: VmError) -> VdsmError {
         VmError::TimedOut { vm_id, verb } => {
             unexpected(format!("{verb}: VM {vm_id} does not answer in time"))
         }
+    }
+}
+
+/// An error of fencing. What the agent says of its failure is the whole text, as upstream answers it.
+pub(crate) fn fence(error: FenceError) -> VdsmError {
+    match error {
+        FenceError::UnsupportedAgent => Code::UnsupportedFenceAgent.into(),
+        FenceError::Field { .. } => Code::InvalidParameterException.value(error.to_string()),
+        FenceError::PolicyUnknowable => Code::UnsupportedOperation.because(error),
+        FenceError::AgentFailed { code, said } => VdsmError {
+            code,
+            message: said,
+        },
+        FenceError::Agent(_) => VdsmError {
+            code: FENCE_FAILED,
+            message: error.to_string(),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! The verbs, a file per namespace: wire types in, domain types on, and back. No policy lives here.
 
 mod domain;
+mod fence;
 mod host;
 mod image;
 mod later;

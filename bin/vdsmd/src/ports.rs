@@ -2,6 +2,7 @@
 
 mod clock;
 mod events;
+mod fence;
 mod journal;
 mod ownership;
 pub(crate) mod png;
@@ -9,6 +10,7 @@ mod volumes;
 
 pub(crate) use clock::Clocks;
 pub(crate) use events::VmStatusEvents;
+pub(crate) use fence::{InstalledAgents, StorageLeases};
 pub(crate) use journal::{StorageUndo, TaskJournal, failure};
 pub(crate) use ownership::HelperOwnership;
 pub(crate) use volumes::StorageVolumes;

@@ -20,6 +20,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use config::{Config, LockMode};
+use host::fence::Fencer;
 use libvirt::{Libvirt, LibvirtConfig};
 use rpc::Publisher;
 use storage::{Settings, StorageManager};
@@ -35,7 +36,10 @@ use crate::{
     checks::Teller,
     duties,
     host::HostView,
-    ports::{Clocks, HelperOwnership, StorageUndo, StorageVolumes, VmStatusEvents},
+    ports::{
+        Clocks, HelperOwnership, InstalledAgents, StorageLeases, StorageUndo, StorageVolumes,
+        VmStatusEvents,
+    },
     service::Front,
     storage_events,
 };
@@ -116,9 +120,14 @@ impl Builder {
         };
         tracing::info!(?report, "VMs were found again");
         storage_events::start(&storage, &vms).context("cannot start a thread")?;
+        let fencer = Fencer::new(
+            Arc::new(InstalledAgents::new(&self.config)),
+            Arc::new(StorageLeases(storage.clone())),
+        );
         let config = self.config;
         Ok(Some(Arc::new(Agent {
             config,
+            fencer,
             vms,
             storage,
             tasks,

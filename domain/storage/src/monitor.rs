@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use storage_model::{DomainClass, DomainMetadata, DomainRole, layout};
+use storage_model::{DomainClass, DomainMetadata, DomainRole, layout, ports::HostLease};
 use uuid::Uuid;
 
 use crate::{
@@ -368,6 +368,20 @@ impl StorageManager {
             .filter(|(id, _)| domains.is_empty() || domains.contains(id))
             .map(|(id, monitor)| (*id, guard(&monitor.watch.last).health()))
             .collect()
+    }
+
+    /// Does a host renew its lease in a domain? `Unavailable` where that cannot be told: the domain is not
+    /// monitored here, or the lock manager does not answer. Never touches storage.
+    pub fn host_lease(&self, domain: Uuid, host_id: i32) -> HostLease {
+        let monitored = guard(&self.monitors.running).contains_key(&domain);
+        let Some(host_id) = u32::try_from(host_id).ok().filter(|_| monitored) else {
+            return HostLease::Unavailable;
+        };
+        let lease = self.core.ports.lock.host_lease(domain, host_id);
+        lease.unwrap_or_else(|error| {
+            tracing::warn!(%domain, host_id, %error, "the lease of a host is not known");
+            HostLease::Unavailable
+        })
     }
 
     /// `Host.startMonitoringDomain`. A domain that is monitored already is fine.

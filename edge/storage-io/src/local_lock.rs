@@ -24,7 +24,7 @@ use rustix::{
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
-use storage_model::ports::{ClusterLock, ClusterLockError, DomainLock};
+use storage_model::ports::{ClusterLock, ClusterLockError, DomainLock, HostLease};
 use uuid::Uuid;
 
 /// A lock for this host only, in a folder of this host.
@@ -94,6 +94,16 @@ impl LocalLock {
 impl ClusterLock for LocalLock {
     fn kind(&self) -> &'static str {
         "local"
+    }
+
+    /// Of other hosts nothing is known; that this one lives needs no proof.
+    fn host_lease(&self, domain: Uuid, host_id: u32) -> Result<HostLease, ClusterLockError> {
+        let joined = self.lock().get(&domain).map(|joined| joined.host_id);
+        Ok(if joined == Some(host_id) {
+            HostLease::Live
+        } else {
+            HostLease::Unavailable
+        })
     }
 
     fn initialize(&self, lock: &DomainLock) -> Result<(), ClusterLockError> {

@@ -19,8 +19,8 @@ use std::{
 };
 
 use storage_model::ports::{
-    ClusterLock, ClusterLockError, DomainLock, Journal, JournalError, Ownership, OwnershipError,
-    UndoStep, WallClock,
+    ClusterLock, ClusterLockError, DomainLock, HostLease, Journal, JournalError, Ownership,
+    OwnershipError, UndoStep, WallClock,
 };
 use uuid::Uuid;
 
@@ -335,6 +335,15 @@ fn held(what: &str, why: impl ToString) -> ClusterLockError {
 impl ClusterLock for StorageWorld {
     fn kind(&self) -> &'static str {
         "sim"
+    }
+
+    fn host_lease(&self, domain: Uuid, host_id: u32) -> Result<HostLease, ClusterLockError> {
+        let world = self.state();
+        let there = world.locks.get(&domain).map(|it| [it.host_id, it.other]);
+        Ok(match there {
+            Some(hosts) if hosts.contains(&Some(host_id)) => HostLease::Live,
+            _ => HostLease::Free,
+        })
     }
 
     fn initialize(&self, lock: &DomainLock) -> Result<(), ClusterLockError> {

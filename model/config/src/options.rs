@@ -199,6 +199,15 @@ options! {
         io_timeout: u32 = "10", int(1..=300);
     }
 
+    /// Ours. Fencing: switching the power of other hosts, in Engine's name.
+    [fencing] Fencing {
+        /// Folder of the programs fence_<agent>.
+        agent_dir: PathBuf = "/usr/sbin", path();
+        /// Seconds that an agent may run; then it is killed, with all that it started. Engine waits 180 s for the
+        /// answer (its vdsTimeout).
+        agent_timeout: Duration = "150", seconds(1..=3_600);
+    }
+
     /// Sampling of the host.
     [sampling] Sampling {
         /// Ours. Folders whose free space the host's statistics tell, with commas between.

@@ -235,13 +235,23 @@ echoes! {
     }
 }
 
+impl host::fence::FenceApi for Echoes {
+    fn fence_node(
+        &self,
+        _: &CallContext,
+        _: host::fence::FenceNode,
+    ) -> Result<host::fence::FenceReport, VdsmError> {
+        Err(VdsmError::internal("not of this test"))
+    }
+}
+
 macro_rules! later {
     ($($subject:path),* $(,)?) => { $( impl $subject for Echoes {} )* };
 }
 
 later! {
     host::storage::HostStorageApi, host::network::NetworkApi, host::devices::HostDeviceApi,
-    host::fence::FenceApi, host::jobs::JobApi, host::transfer::TransferApi,
+    host::jobs::JobApi, host::transfer::TransferApi,
     host::external::ExternalVmApi, host::secrets::SecretsApi, host::tuning::HostTuningApi,
     vm::hotplug::HotplugApi, vm::disks::DiskApi, vm::snapshot::SnapshotApi, vm::backup::BackupApi,
     vm::migration::MigrationApi, vm::guest::GuestApi, vm::state::VmStateApi, vm::tuning::VmTuningApi,

@@ -213,6 +213,30 @@ pub trait ClusterLock: Send + Sync {
     fn release(&self, lock: &DomainLock) -> Result<(), ClusterLockError>;
     /// Who holds it: host id and lease version.
     fn inquire(&self, lock: &DomainLock) -> Result<Option<(u32, u64)>, ClusterLockError>;
+    /// Does a host renew its lease in a lockspace that this host has joined? Asks the lock manager alone, never
+    /// the storage. A lock manager that does not see other hosts cannot tell.
+    fn host_lease(&self, domain: Uuid, host_id: u32) -> Result<HostLease, ClusterLockError> {
+        let _ = (domain, host_id);
+        Ok(HostLease::Unavailable)
+    }
+}
+
+/// A host's lease on its id in a lockspace, as upstream calls it (`clusterlock.py`); times are those of sanlock's
+/// default I/O timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostLease {
+    /// It cannot be told.
+    Unavailable,
+    /// There is one, and not yet known whether it is renewed.
+    Unknown,
+    /// The host has none.
+    Free,
+    /// Renewed within the last 80 s.
+    Live,
+    /// Not renewed for 80 s.
+    Fail,
+    /// Not renewed for 140 s.
+    Dead,
 }
 
 /// Where the lock of a domain lives.

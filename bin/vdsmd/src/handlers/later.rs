@@ -14,7 +14,6 @@ later! {
     host::storage::HostStorageApi,
     host::network::NetworkApi,
     host::devices::HostDeviceApi,
-    host::fence::FenceApi,
     host::jobs::JobApi,
     host::transfer::TransferApi,
     host::external::ExternalVmApi,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sim::storage::StorageWorld;
+use storage_model::ports::HostLease;
 use storage::StorageError;
 use uuid::Uuid;
 
@@ -46,4 +47,24 @@ fn a_domain_that_hangs_delays_no_other() {
     manager.stop_monitoring_domain(OTHER).unwrap();
     assert_eq!(manager.repo_stats(&[]).len(), 1);
     assert!(manager.repo_stats(&[OTHER]).is_empty());
+}
+
+#[test]
+fn leases_of_hosts_are_told_of_monitored_domains_only() {
+    let world = StorageWorld::new(&["/dc", "/run", FOLDER]);
+    let manager = manager_every(&world, Duration::from_millis(5));
+    connect(&manager, FOLDER).unwrap();
+    manager
+        .create_domain(&domain_request(DOMAIN, FOLDER))
+        .unwrap();
+    world.other_host_owns(DOMAIN, Some(2));
+    assert_eq!(manager.host_lease(DOMAIN, 2), HostLease::Unavailable);
+    let changes = manager.domain_state_changes();
+    manager.start_monitoring_domain(DOMAIN, 1).unwrap();
+    assert!(changes.recv_timeout(Duration::from_mins(1)).unwrap().valid);
+    assert_eq!(manager.host_lease(DOMAIN, 2), HostLease::Live);
+    assert_eq!(manager.host_lease(DOMAIN, 3), HostLease::Free);
+    assert_eq!(manager.host_lease(DOMAIN, -1), HostLease::Unavailable);
+    manager.stop_monitoring_domain(DOMAIN).unwrap();
+    assert_eq!(manager.host_lease(DOMAIN, 2), HostLease::Unavailable);
 }

@@ -9,15 +9,20 @@ use std::{
     ptr,
 };
 
+use storage_model::ports::HostLease;
+
 /// `SANLK_NAME_LEN`: a name may fill it, there need be no zero at its end.
 const NAME_LEN: usize = 48;
 /// `SANLK_PATH_LEN`: with the zero at its end.
 const PATH_LEN: usize = 1024;
 /// `SANLK_ADD_ASYNC`.
 const ADD_ASYNC: u32 = 1;
-/// `SANLK_HOST_MASK`, `SANLK_HOST_FREE`, `SANLK_HOST_DEAD`.
+/// `SANLK_HOST_MASK` and the states beneath it (`sanlock_admin.h`).
 const HOST_MASK: u32 = 0xf;
+const HOST_UNKNOWN: u32 = 1;
 const HOST_FREE: u32 = 2;
+const HOST_LIVE: u32 = 3;
+const HOST_FAIL: u32 = 4;
 const HOST_DEAD: u32 = 5;
 /// More owners than this of one resource are not read.
 const MAX_OWNERS: usize = 2048;
@@ -76,7 +81,19 @@ const _: () = assert!(size_of::<Host>() == 32);
 impl Host {
     /// It cannot hold a lease.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self.flags & HOST_MASK, HOST_FREE | HOST_DEAD)
+        matches!(self.lease(), HostLease::Free | HostLease::Dead)
+    }
+
+    /// Does it renew its lease?
+    pub(super) fn lease(&self) -> HostLease {
+        match self.flags & HOST_MASK {
+            HOST_UNKNOWN => HostLease::Unknown,
+            HOST_FREE => HostLease::Free,
+            HOST_LIVE => HostLease::Live,
+            HOST_FAIL => HostLease::Fail,
+            HOST_DEAD => HostLease::Dead,
+            _ => HostLease::Unavailable,
+        }
     }
 }
 

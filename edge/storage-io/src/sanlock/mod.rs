@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use storage_model::ports::{ClusterLock, ClusterLockError, DomainLock};
+use storage_model::ports::{ClusterLock, ClusterLockError, DomainLock, HostLease};
 
 use crate::pool::Pool;
 use ffi::{Connection, Library, Lockspace, Resource};
@@ -137,6 +137,15 @@ impl Default for SanlockLock {
 impl ClusterLock for SanlockLock {
     fn kind(&self) -> &'static str {
         "sanlock"
+    }
+
+    fn host_lease(&self, domain: uuid::Uuid, host_id: u32) -> Result<HostLease, ClusterLockError> {
+        self.call("get_hosts", self.config.timeout, move |state| {
+            let library = state.library("get_hosts")?;
+            let host = library.host(&domain.to_string(), host_id.into());
+            let host = host.map_err(error("get_hosts"))?;
+            Ok(host.map_or(HostLease::Unavailable, |host| host.lease()))
+        })
     }
 
     fn initialize(&self, lock: &DomainLock) -> Result<(), ClusterLockError> {
