@@ -1,7 +1,7 @@
 # The commands of the project. `make` alone lists them. Each installs what it needs first (scripts/deps.sh).
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check bench deps clean-run programs install uninstall deb rpm dist distcheck
+.PHONY: help demo check lab lab-run lab-stop lab-check bench deps clean-run programs install uninstall deb rpm dist distcheck
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,19 @@ demo: ## a virtual machine end to end through the agent's port; KEEP=1 keeps the
 check: ## format, lints, documentation, layers, and all tests that this machine can run
 	@scripts/deps.sh
 	@scripts/check.sh
+
+lab: ## a throw-away host under QEMU, with a full kernel and systemd; HOSTS=2 for two, LAYER=installed, MEMORY=MiB
+	@scripts/lab.sh up $(or $(HOSTS),1)
+
+lab-run: export CMD := $(CMD)
+lab-run: ## runs CMD='...' on it; HOST=2 for the other
+	@scripts/lab.sh run $(or $(HOST),1) "$$CMD"
+
+lab-stop: ## ends it
+	@scripts/lab.sh stop
+
+lab-check: ## every test that needs such hosts, with the package installed on them; TESTS=part of their names
+	@scripts/lab-check.sh $(TESTS)
 
 bench: ## figures of speed and memory: printed, never judged
 	@scripts/deps.sh

@@ -3,6 +3,7 @@
 #
 #   scripts/deps.sh           installs what is missing (as root, or by sudo)
 #   scripts/deps.sh --list    only names what is missing; exit code 1 if anything is
+#   scripts/deps.sh --lab     also what lab hosts need (Debian only)
 #
 # No service of the machine is started or changed: only programs and libraries are installed, and the
 # packages chosen bring no units that start by themselves (libvirt-daemon-system, which would, is not
@@ -52,12 +53,22 @@ have_stomp_py       | python3-stomp              | -
 have flock          | util-linux                 | util-linux-core
 '
 
+# For lab hosts.
+lab_needs='
+have mmdebstrap     | mmdebstrap                 |
+have ssh            | openssh-client             | openssh-clients
+have ssh-keygen     | openssh-client             | openssh-clients
+have dpkg-deb       | dpkg                       | dpkg
+have dpkg-shlibdeps | dpkg-dev                   | dpkg-dev
+'
+
 missing() { # column of the package: prints the packages that are missing
     local column=$1 check debian el
     while IFS='|' read -r check debian el; do
         [ -n "${check// /}" ] || continue
         # shellcheck disable=SC2086 # a function or command and its argument
         if ! $check; then
+            [ "$column" = debian ] || [ -n "${el// /}" ] || die "only Debian can be the home of lab hosts as yet"
             if [ "$column" = debian ]; then echo "${debian// /}"; else echo "${el// /}"; fi
         fi
     done <<<"$needs"
@@ -103,6 +114,10 @@ check_rust() {
 
 main() {
     local family
+    if [ "${1:-}" = --lab ]; then
+        needs+=$lab_needs
+        shift
+    fi
     if have apt-get; then family=debian
     elif have dnf; then family=el
     else die "neither apt-get nor dnf is here: install these yourself: $(missing debian | tr '\n' ' ')"

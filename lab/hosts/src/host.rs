@@ -4,8 +4,6 @@
 
 use std::{
     fmt,
-    fs::{self, File},
-    io::Write as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -16,9 +14,10 @@ use exec::{Child, Command};
 use serde_json::json;
 
 use crate::{
-    Disk, Image, Lab, LabError, Layer, Network, Output, Result, Shape,
-    machine::{Card, Machine, Plan, tail},
+    Disk, Image, LabError, Network, Result, Shape,
+    machine::{Machine, tail},
     network::Wire,
+    plan::{Card, Plan},
     shell::{Shell, quoted},
 };
 
@@ -26,10 +25,7 @@ use crate::{
 pub(crate) const BOOT: Duration = Duration::from_mins(4);
 
 /// How long a start from memory may take before the host is booted instead.
-const WAKE: Duration = Duration::from_mins(1);
-
-/// A command's deadline, if nothing was said.
-const COMMAND: Duration = Duration::from_mins(2);
+const WAKE: Duration = Duration::from_mins(3);
 
 /// What a host starts from.
 #[derive(Debug, Clone)]
@@ -77,6 +73,8 @@ struct Inner {
     config: Config,
     devices: Mutex<Devices>,
     power: Mutex<Option<Power>>,
+    /// Held while a file is on the disk for transfers.
+    transfer: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -88,8 +86,8 @@ struct Devices {
 struct Power {
     machine: Machine,
     shell: Shell,
-    /// The connection that all commands share.
-    _master: Child,
+    /// The connection that all commands share: held, never asked.
+    master: Child,
 }
 
 /// An interface of a host.
@@ -108,111 +106,6 @@ impl Nic {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Host").field(&self.inner.name).finish()
-    }
-}
-
-/// What a host shall be. Without further words: a snapshot of the image, booted; 2 GiB, 2 processors.
-#[derive(Debug)]
-#[must_use = "a host starts with start()"]
-pub struct HostBuilder<'a> {
-    lab: &'a Lab,
-    number: u8,
-    shape: Shape,
-    layer: Option<Layer>,
-    cold: bool,
-    disks: Vec<Disk>,
-    networks: Vec<Network>,
-    kernel_args: Vec<String>,
-    ready_within: Duration,
-}
-
-impl<'a> HostBuilder<'a> {
-    pub(crate) fn new(lab: &'a Lab, number: u8) -> Self {
-        Self {
-            lab,
-            number,
-            shape: Shape::default(),
-            layer: None,
-            cold: false,
-            disks: Vec::new(),
-            networks: Vec::new(),
-            kernel_args: Vec::new(),
-            ready_within: BOOT,
-        }
-    }
-
-    /// Starts from this layer.
-    pub fn layer(mut self, layer: &Layer) -> Self {
-        self.layer = Some(layer.clone());
-        self
-    }
-
-    /// Boots, instead of starting from memory.
-    pub fn cold(mut self) -> Self {
-        self.cold = true;
-        self
-    }
-
-    /// Other memory or processors. (A snapshot is made for each shape once: a boot.)
-    pub fn shape(mut self, shape: Shape) -> Self {
-        self.shape = shape;
-        self
-    }
-
-    /// With this disk.
-    pub fn disk(mut self, disk: &Disk) -> Self {
-        self.disks.push(disk.clone());
-        self
-    }
-
-    /// With an interface in this network: the first is `data0`, the next `data1`.
-    pub fn nic(mut self, network: &Network) -> Self {
-        self.networks.push(network.clone());
-        self
-    }
-
-    /// One more word on the kernel's command line. The host boots, then.
-    pub fn kernel_arg(mut self, arg: &str) -> Self {
-        self.kernel_args.push(arg.to_owned());
-        self.cold = true;
-        self
-    }
-
-    /// How long it may take until it is ready (4 minutes).
-    pub fn ready_within(mut self, time: Duration) -> Self {
-        self.ready_within = time;
-        self
-    }
-
-    /// Starts it; returns when commands run and its devices are there.
-    pub fn start(self) -> Result<Host> {
-        let layer = self
-            .layer
-            .unwrap_or_else(|| Layer::pristine(self.lab.image()));
-        let origin = if self.cold {
-            Origin::Cold(layer.cold_disk(self.number, self.shape)?)
-        } else {
-            layer.origin(self.number, self.shape)?
-        };
-        let config = Config {
-            number: self.number,
-            dir: self.lab.host_dir(self.number)?,
-            image: self.lab.image().clone(),
-            shape: self.shape,
-            origin,
-            kernel_args: self.kernel_args,
-            ready_within: self.ready_within,
-            stays: false,
-        };
-        let mut cards = Vec::new();
-        for (index, network) in (0..).zip(&self.networks) {
-            let wire = network.port()?;
-            cards.push(card(index, wire)?);
-        }
-        let host = Host::new(config, self.disks, cards);
-        self.lab.remember(&host);
-        host.start()?;
-        Ok(host)
     }
 }
 
@@ -237,6 +130,7 @@ impl Host {
                 config,
                 devices: Mutex::new(Devices { disks, cards }),
                 power: Mutex::new(None),
+                transfer: Mutex::new(()),
             }),
         }
     }
@@ -249,6 +143,11 @@ impl Host {
     /// The folder with its console's log and QEMU's log.
     pub(crate) fn dir(&self) -> &Path {
         &self.inner.config.dir
+    }
+
+    pub(crate) fn transfer(&self) -> MutexGuard<'_, ()> {
+        let lock = self.inner.transfer.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn power(&self) -> MutexGuard<'_, Option<Power>> {
@@ -352,7 +251,7 @@ impl Host {
                 *self.power() = Some(Power {
                     machine,
                     shell,
-                    _master: master,
+                    master,
                 });
                 Ok(())
             }
@@ -447,7 +346,7 @@ impl Host {
         alive
     }
 
-    fn shell(&self, step: &str) -> Result<Shell> {
+    pub(crate) fn shell(&self, step: &str) -> Result<Shell> {
         match self.power().as_ref() {
             Some(power) => Ok(power.shell.clone()),
             None => Err(self.off(step)),
@@ -470,100 +369,6 @@ impl Host {
             Some(power) => act(&mut power.machine),
             None => Err(self.off(step)),
         }
-    }
-
-    /// Runs a shell command line as root, for at most 2 minutes. Any exit code is `Ok`. What it leaves in the background
-    /// must not hold its output: `setsid x >/dev/null 2>&1 &`.
-    pub fn run(&self, command: &str) -> Result<Output> {
-        self.run_for(command, COMMAND)
-    }
-
-    /// As [`Host::run`], for at most `timeout`; then it is killed and the answer is an error.
-    pub fn run_for(&self, command: &str, timeout: Duration) -> Result<Output> {
-        self.shell(command)?.run(command, timeout)
-    }
-
-    /// Runs a command that must succeed; its standard output without the last line's end.
-    pub fn check(&self, command: &str) -> Result<String> {
-        self.check_for(command, COMMAND)
-    }
-
-    /// As [`Host::check`], for at most `timeout`.
-    pub fn check_for(&self, command: &str, timeout: Duration) -> Result<String> {
-        let output = self.run_for(command, timeout)?;
-        if output.success() {
-            return Ok(output.stdout.trim_end_matches('\n').to_owned());
-        }
-        Err(LabError::Failed {
-            host: self.name().to_owned(),
-            command: command.to_owned(),
-            code: output.code,
-            stdout: output.stdout,
-            stderr: output.stderr,
-        })
-    }
-
-    /// Runs a command again and again until it succeeds; `what` names the condition.
-    pub fn wait_until(&self, what: &str, command: &str, timeout: Duration) -> Result<()> {
-        self.shell(command)?.wait_until(what, command, timeout)
-    }
-
-    /// Copies a file into the host, with its permissions; missing folders are made.
-    pub fn put(&self, from: impl AsRef<Path>, to: &str) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let from = from.as_ref();
-        let file = File::open(from).map_err(LabError::file("read", from))?;
-        let mode = file.metadata().map_err(LabError::file("read", from))?;
-        self.feed(to, mode.permissions().mode() & 0o7777, file)
-    }
-
-    /// Writes a file in the host; missing folders are made.
-    pub fn write(&self, to: &str, mode: u32, bytes: impl AsRef<[u8]>) -> Result<()> {
-        let path = self.dir().join("to-write");
-        let failed = || LabError::file("write", &path);
-        let mut file = File::options();
-        let file = file.read(true).write(true).create(true).truncate(true);
-        let mut file = file.open(&path).map_err(failed())?;
-        // It has no name any more; two threads that write have a file each.
-        fs::remove_file(&path).map_err(failed())?;
-        file.write_all(bytes.as_ref()).map_err(failed())?;
-        std::io::Seek::rewind(&mut file).map_err(failed())?;
-        self.feed(to, mode, file)
-    }
-
-    fn feed(&self, to: &str, mode: u32, file: File) -> Result<()> {
-        let to = quoted(to);
-        let command = format!(
-            "mkdir -p \"$(dirname {to})\" && cat >{to}.new && chmod {mode:o} {to}.new && mv -f {to}.new {to}"
-        );
-        let output = self.shell(&command)?.feed(&command, COMMAND, file)?;
-        if output.success() {
-            return Ok(());
-        }
-        Err(LabError::Failed {
-            host: self.name().to_owned(),
-            command,
-            code: output.code,
-            stdout: output.stdout,
-            stderr: output.stderr,
-        })
-    }
-
-    /// The content of a file of the host.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        self.shell(path)?.read(path, COMMAND)
-    }
-
-    /// Copies a file out of the host.
-    pub fn get(&self, from: &str, to: impl AsRef<Path>) -> Result<()> {
-        let bytes = self.read(from)?;
-        let to = to.as_ref();
-        fs::write(to, bytes).map_err(LabError::file("write", to))
-    }
-
-    /// Sets the wall clock, in seconds since 1970.
-    pub fn set_clock(&self, unix: f64) -> Result<()> {
-        self.check(&format!("date -s @{unix:.3}")).map(drop)
     }
 
     /// Attaches a disk; returns when the host has it.
@@ -685,7 +490,7 @@ impl Host {
         self.check("sync; echo 3 >/proc/sys/vm/drop_caches; sync")?;
         let power = self.power().take();
         let power = power.ok_or_else(|| self.off("save"))?;
-        drop(power._master);
+        drop(power.master);
         // The guest hears that the connection is gone before it stands still.
         thread::sleep(Duration::from_millis(300));
         power.machine.save(memory)

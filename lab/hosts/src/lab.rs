@@ -4,7 +4,9 @@
 //! folder behind (its QEMUs die with it); the next lab finds that the owner is gone and clears it away.
 
 use std::{
-    env, fs,
+    env,
+    fmt::Write as _,
+    fs,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -122,7 +124,7 @@ impl Lab {
         }
         let mut what = String::new();
         for (process, line) in &left {
-            what.push_str(&format!("\n  process {}: {line}", process.pid));
+            let _ = write!(what, "\n  process {}: {line}", process.pid);
             process.terminate(Duration::ZERO);
         }
         Err(LabError::Leak { what })
@@ -156,6 +158,11 @@ fn own_folder(run: &Path) -> Result<PathBuf> {
     let dir = run.join(format!("{pid}.{start}"));
     fs::create_dir_all(&dir).map_err(LabError::file("make", &dir))?;
     Ok(dir)
+}
+
+/// Takes away what killed runs left, in the lab's folder. Every [`Lab::start`] does so, too.
+pub fn clear() {
+    clear_dead(&lab_dir().join("run"));
 }
 
 /// Takes away what killed labs left.

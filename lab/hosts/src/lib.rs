@@ -18,10 +18,12 @@
 //! Layers of what a host starts from: the image; `pristine`, the image booted; others on top of it, such as
 //! the installed product ([`Layer`]). Each is kept as a disk and a memory snapshot.
 //!
-//! Where to look next: `lab.rs` the world and its end, `host.rs` the machine, `shell.rs` commands and files,
-//! `machine.rs` QEMU's command line, `network.rs` cables, `snapshot.rs` layers, `docs/lab.md`.
+//! Where to look next: `lab.rs` the world and its end, `host.rs` a machine and its power, `commands.rs` and `shell.rs` what is done in it,
+//! `plan.rs` QEMU's command line, `network.rs` cables, `snapshot.rs` layers, `docs/lab.md`.
 #![forbid(unsafe_code)]
 
+mod builder;
+mod commands;
 mod disk;
 mod error;
 mod evidence;
@@ -31,19 +33,21 @@ mod keeper;
 mod lab;
 mod machine;
 mod network;
+mod plan;
 mod qmp;
 mod shell;
 mod snapshot;
 mod standing;
 mod testing;
 
+pub use builder::HostBuilder;
 pub use disk::Disk;
 pub use error::{LabError, Result};
-pub use host::{Host, HostBuilder, Nic};
+pub use host::{Host, Nic};
 pub use image::{Image, lab_dir};
-pub use lab::Lab;
-pub use machine::Shape;
+pub use lab::{Lab, clear};
 pub use network::Network;
+pub use plan::Shape;
 pub use shell::Output;
 pub use snapshot::Layer;
 pub use standing::Standing;

@@ -37,6 +37,8 @@ enum Verb {
     },
     /// Ends the hosts that stay
     Down,
+    /// Takes away what killed runs of tests left
+    Clear,
     /// Runs a command line on a host that stays; its exit code is this program's
     Run {
         /// The host's number
@@ -103,6 +105,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             up(hosts, shape, layer.as_deref(), cold)?;
         }
         Verb::Down => say(&format!("{} host(s) ended", Standing::end_all()?)),
+        Verb::Clear => hosts::clear(),
         Verb::Run {
             host,
             command,

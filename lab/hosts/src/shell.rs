@@ -53,7 +53,8 @@ impl Output {
 #[derive(Debug, Clone)]
 pub(crate) struct Shell {
     host: String,
-    socket: PathBuf,
+    /// Of the connection that all commands share; without one each has its own.
+    socket: Option<PathBuf>,
     port: u16,
     key: PathBuf,
     known_hosts: PathBuf,
@@ -63,11 +64,17 @@ impl Shell {
     pub(crate) fn new(host: &str, dir: &Path, image: &Image, port: u16) -> Self {
         Self {
             host: host.to_owned(),
-            socket: dir.join("ssh"),
+            socket: Some(dir.join("ssh")),
             port,
             key: image.key(),
             known_hosts: image.known_hosts(),
         }
+    }
+
+    /// The same way, with a connection of its own for each command.
+    pub(crate) fn alone(mut self) -> Self {
+        self.socket = None;
+        self
     }
 
     /// The arguments that reach the host, from a cold start.
@@ -94,10 +101,11 @@ impl Shell {
     }
 
     fn ssh(&self) -> Command {
+        let socket = self.socket.as_deref().unwrap_or(Path::new("none"));
         Command::new("ssh")
             .args(self.arguments())
             .arg("-S")
-            .arg(&self.socket)
+            .arg(socket)
     }
 
     /// Opens the connection that all commands share. `alive` ends the wait with its error.
@@ -106,20 +114,21 @@ impl Shell {
         deadline: Instant,
         alive: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Option<Child>> {
+        let socket = self.socket.clone().unwrap_or_default();
         while Instant::now() < deadline {
             alive()?;
             if !self.answers() {
                 thread::sleep(Duration::from_millis(50));
                 continue;
             }
-            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(&socket);
             let master = self.ssh().args(["-M", "-N", "root@127.0.0.1"]);
             let master = master.grace(Duration::ZERO).stdout_to(Stdio::Null);
             let mut master = keeper::spawn(master.stderr_to(Stdio::Null))
                 .map_err(|error| self.program("connecting", error))?;
             let patience = deadline.min(Instant::now() + Duration::from_secs(30));
             while master.try_wait().is_none() && Instant::now() < patience {
-                if self.socket.exists() {
+                if socket.exists() {
                     return Ok(Some(master));
                 }
                 alive()?;

@@ -23,7 +23,7 @@ use crate::{
     Image, LabError, Result, Shape,
     host::{BOOT, Config, Host, Origin},
     image::{QEMU, accelerator},
-    machine::DEVICES,
+    plan::{DEVICES, TRANSFER},
     testing::note,
 };
 
@@ -159,7 +159,7 @@ impl Layer {
         fs::create_dir_all(&new).map_err(LabError::file("make", &new))?;
         let made = self.make_snapshot(&new, number, shape);
         let finished = made.and_then(|()| {
-            for scratch in ["qmp", "ssh", "qemu.log", "to-write"] {
+            for scratch in ["qmp", "ssh", "qemu.log", TRANSFER] {
                 let _ = fs::remove_file(new.join(scratch));
             }
             let disk = new.join("disk.qcow2");

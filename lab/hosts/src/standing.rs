@@ -146,7 +146,7 @@ impl Record {
     fn standing(&self, name: &str, dir: &Path) -> Standing {
         Standing {
             name: name.to_owned(),
-            shell: Shell::new(name, dir, &Image::at(&self.image), self.port),
+            shell: Shell::new(name, dir, &Image::at(&self.image), self.port).alone(),
         }
     }
 }

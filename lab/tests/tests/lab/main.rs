@@ -1,0 +1,7 @@
+//! Tests on lab hosts. One module for each subject; each test gets hosts of its own.
+
+mod controls;
+mod harness;
+mod kernel;
+mod packages;
+mod pair;

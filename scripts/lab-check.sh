@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# The tests that need lab hosts: builds the package and the image, makes a snapshot of a host with the package
+# installed, runs every `lab_` test, and ends with a summary whose last line counts them.
+#
+#   scripts/lab-check.sh [FILTER...]     only tests whose names contain one of these
+#
+# Logs lie in target/lab-check/, evidence of failed tests in target/lab/<test>/. docs/lab.md tells more.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+export PATH=$PATH:$HOME/.cargo/bin
+
+target=${CARGO_TARGET_DIR:-target}
+logs=$target/lab-check
+cache=${LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/vdsm-rs/lab}
+mkdir -p "$logs"
+rm -f "$logs"/*.log "$logs"/summary
+failed=0
+summary=()
+began=$SECONDS
+passed=0 broken=0 skipped=0
+
+finish() { # the summary; the one way out
+    {
+        printf '\n== summary of the lab\n'
+        printf '%s\n' "${summary[@]}"
+        [ $failed -eq 0 ] || [ "$broken" -ne 0 ] || printf 'a part failed\n'
+        printf '%d passed, %d failed, %d skipped\n' "$passed" "$broken" "$skipped"
+    } | tee "$logs/summary"
+    exit $failed
+}
+
+noted() { # result, name, seconds, more
+    summary+=("$(printf '%-8s %-10s %4d s  %s' "$@")")
+}
+
+part() { # name, command...: runs it with its output in a log; shows the log's end and ends all if it fails
+    local name=$1 log=$logs/$1.log start=$SECONDS
+    shift
+    printf '== %s\n' "$name"
+    if "$@" >"$log" 2>&1; then
+        noted ok "$name" $((SECONDS - start)) ""
+    else
+        failed=1
+        noted FAILED "$name" $((SECONDS - start)) "$log"
+        tail -n 60 "$log"
+        finish
+    fi
+}
+
+# Ctrl-C: the hosts end with the tests' process, and what it leaves on disk is taken away here.
+image_job=
+interrupted() {
+    trap - INT TERM
+    [ -z "$image_job" ] || kill "$image_job" 2>/dev/null
+    "$target/debug/vdsm-lab" clear 2>/dev/null
+    printf 'lab-check: interrupted\n' >&2
+    exit 130
+}
+trap interrupted INT TERM
+
+# The image is mostly downloading and unpacking, the package mostly compiling: side by side.
+image_begins() {
+    printf '== image (in the background)\n'
+    image_start=$SECONDS
+    lab/hosts/image/build.sh >"$logs/image.path" 2>"$logs/image.log" &
+    image_job=$!
+}
+
+image_ends() {
+    if wait "$image_job"; then
+        image_job=
+        noted ok image $((SECONDS - image_start)) "$(du -sh --exclude=layers "$(<"$logs/image.path")" | cut -f1)"
+    else
+        image_job=
+        failed=1
+        noted FAILED image $((SECONDS - image_start)) "$logs/image.log"
+        tail -n 60 "$logs/image.log"
+        finish
+    fi
+}
+
+package() { make --no-print-directory deb; }
+
+harness() {
+    cargo clippy --locked --no-deps -p hosts -p lab-tests --all-targets --features lab-tests/lab -- -D warnings &&
+        cargo build --locked -p hosts &&
+        cargo test --locked -p lab-tests --features lab --no-run
+}
+
+installed() {
+    local packages=("$target"/package/vdsm-rs_*.deb)
+    [ -e "${packages[0]}" ] || { echo "make deb left no package in $target/package"; return 1; }
+    "$target/debug/vdsm-lab" layer installed --script lab/tests/installed.sh --file "${packages[-1]}"
+}
+
+run_tests() { # filters...
+    local log=$logs/tests.log start=$SECONDS status
+    printf '== tests\n'
+    # One at a time: a lab host keeps two processors busy.
+    cargo test --locked -p lab-tests --features lab --no-fail-fast --color never -- \
+        --test-threads=1 --show-output "$@" 2>&1 | tee "$log" |
+        grep --line-buffered -E '^test .*|^lab: |^(ok|FAILED)$|^test result|^error|^---- ' || true
+    status=${PIPESTATUS[0]}
+    read -r passed broken skipped <<<"$(awk '
+        /^test result:/ { passed += $4; failed += $6; ignored += $8 }
+        /^ *skipped: / { quiet++ }
+        END { print passed - quiet, failed + 0, ignored + quiet }' "$log")"
+    local result="$passed passed, $broken failed, $skipped skipped"
+    if [ "$status" -eq 0 ]; then
+        noted ok tests $((SECONDS - start)) "$result"
+    else
+        failed=1
+        noted FAILED tests $((SECONDS - start)) "$result; $log"
+        grep -A40 -E '^---- |panicked at' "$log" | tail -n 120
+    fi
+}
+
+# Tests leave nothing behind: no process that knows the lab's folder of running hosts, no file in it.
+nothing_is_left() {
+    local pid status=0
+    for pid in /proc/[0-9]*; do
+        if tr '\0' '\n' <"$pid/cmdline" 2>/dev/null | grep -qF "$cache/run/"; then
+            printf 'a process is left: %s: %s\n' "${pid#/proc/}" "$(tr '\0' ' ' <"$pid/cmdline" | cut -c1-300)"
+            status=1
+        fi
+    done
+    if [ -n "$(ls -A "$cache/run" 2>/dev/null)" ]; then
+        printf 'files are left:\n'
+        find "$cache/run" -maxdepth 2 | head -n 40
+        status=1
+    fi
+    return $status
+}
+
+part programs scripts/deps.sh --lab
+image_begins
+part harness harness
+part package package
+image_ends
+"$target/debug/vdsm-lab" clear
+part installed installed
+run_tests "$@"
+part leftovers nothing_is_left
+noted total all $((SECONDS - began)) ""
+finish
