@@ -14,6 +14,10 @@ for word in "$@"; do
             ;;
     esac
 done
+command -v rpmbuild >/dev/null || {
+    echo "rpm: rpmbuild is not installed (Debian has it in its package rpm, the EL family in rpm-build)" >&2
+    exit 1
+}
 out=$(realpath -m "${CARGO_TARGET_DIR:-target}/package")
 mkdir -p "$out"
 work=$(mktemp -d)
