@@ -134,9 +134,9 @@ fn check(warnings: &[config::Warning]) -> Result<()> {
     Ok(())
 }
 
-/// Threads for the three lanes, and some for the runtime itself.
+/// Threads for the four lanes, and some for the runtime itself.
 fn blocking_threads(config: &Config) -> usize {
-    3 * config.rpc.worker_threads as usize + 4
+    4 * config.rpc.worker_threads as usize + 4
 }
 
 async fn serve(config: Config, sockets: Vec<TcpListener>) -> Result<()> {

@@ -103,7 +103,7 @@ namespace! {
     }) -> String;
 
     /// What the host can do: processors, memory, networks, versions.
-    Query fn get_capabilities "getCapabilities" (GetCapabilities {}) -> Capabilities;
+    Host fn get_capabilities "getCapabilities" (GetCapabilities {}) -> Capabilities;
 
     /// What the firmware tells of the machine.
     Query fn get_hardware_info "getHardwareInfo" (GetHardwareInfo {}) -> HardwareInfo;
