@@ -106,6 +106,7 @@ part format cargo fmt --all -- --check
 part lints cargo clippy --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" part docs cargo doc --workspace --no-deps --document-private-items --locked
 part layers cargo run -q -p xtask --locked -- check
+part packages packaging/check.sh
 if have shellcheck; then
     # shellcheck disable=SC2046 # names without blanks
     part shell shellcheck --severity=warning $(shell_scripts)
