@@ -63,8 +63,8 @@ fn old_value(before: &Current, step: &Step) -> Option<Step> {
             })
         }
         Step::StartDhcp { link, client } => {
-            let clients = before.dhcp.get(link).into_iter().flatten();
-            let old = clients.cloned().find(|it| it.family == client.family);
+            let mut clients = before.dhcp.get(link).into_iter().flatten();
+            let old = clients.find(|it| it.family == client.family).cloned();
             let link = link.clone();
             Some(match old {
                 Some(client) => Step::StartDhcp { link, client },

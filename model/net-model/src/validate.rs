@@ -91,7 +91,9 @@ impl<'a> Check<'a> {
                 self.port_is_free(name, network),
                 check_tables(name, network),
             ];
-            results.into_iter().for_each(|it| self.note(it));
+            for it in results {
+                self.note(it);
+            }
         }
     }
 

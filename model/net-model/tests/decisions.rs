@@ -1,5 +1,11 @@
 //! Decisions beside the plan: tables, source routing, what upstream left, restoration, reachability, rates, aggregation; the
 //! plan as people read it; a thousand networks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on ends"
+)]
 
 mod common;
 

@@ -1,4 +1,10 @@
 //! Upstream's files: read, written byte for byte, kept where nothing changed; generations that no crash breaks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on ends"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

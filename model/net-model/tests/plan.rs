@@ -1,5 +1,11 @@
 //! What a plan must be, over random configurations: it ends in what is desired, is empty when that is reached, can be
 //! undone from every step, touches nothing foreign.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on ends"
+)]
 
 mod common;
 

@@ -1,4 +1,10 @@
 //! Requests: upstream's defaults and refusals (its unit tests, as facts), and what is refused here beyond them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on ends"
+)]
 
 mod common;
 

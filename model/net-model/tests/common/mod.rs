@@ -10,15 +10,15 @@ use net_model::{
 };
 use proptest::prelude::*;
 
-pub fn ifname(text: &str) -> IfName {
+pub(crate) fn ifname(text: &str) -> IfName {
     IfName::new(text).unwrap()
 }
 
-pub fn net(text: &str) -> NetName {
+pub(crate) fn net(text: &str) -> NetName {
     NetName::new(text).unwrap()
 }
 
-pub fn cidr(text: &str) -> Cidr {
+pub(crate) fn cidr(text: &str) -> Cidr {
     text.parse().unwrap()
 }
 
@@ -31,7 +31,7 @@ fn link(kind: LinkKind, number: u8) -> Link {
 
 /// Six cards to use, one of them with an administrator's addresses and routes; and foreign things: a card with a VLAN, a
 /// bridge with a guest's tap, rules, a blackhole.
-pub fn world() -> Current {
+pub(crate) fn world() -> Current {
     let mut links = BTreeMap::new();
     links.insert(ifname("lo"), Link::new(LinkKind::Loopback, Mac::default()));
     for number in 0..6 {
@@ -99,10 +99,10 @@ fn foreign(links: &mut BTreeMap<IfName, Link>) {
 }
 
 /// Names of what no plan may touch.
-pub const FOREIGN: [&str; 5] = ["lo", "eth9", "eth9.99", "br-ext", "vnet0"];
+pub(crate) const FOREIGN: [&str; 5] = ["lo", "eth9", "eth9.99", "br-ext", "vnet0"];
 
 /// What belongs to others: their links, the routes over them, their rules.
-pub fn foreign_part(state: &Current) -> Current {
+pub(crate) fn foreign_part(state: &Current) -> Current {
     let foreign = |name: &IfName| FOREIGN.contains(&name.as_str());
     let mut part = state.clone();
     part.links.retain(|name, _| foreign(name));
@@ -211,7 +211,7 @@ fn draft() -> impl Strategy<Value = Option<Draft>> {
 }
 
 /// A valid configuration of up to six networks.
-pub fn config() -> impl Strategy<Value = Config> {
+pub(crate) fn config() -> impl Strategy<Value = Config> {
     let drafts = prop::collection::vec(draft(), 6);
     let default = prop::option::of(0_usize..6);
     (bond_strategy(), drafts, default).prop_map(|(bonds, drafts, default)| {
@@ -365,7 +365,7 @@ fn routes(number: usize, draft: &Draft, ipv4: &Ip) -> Vec<StaticRoute> {
 }
 
 /// A change of everything.
-pub fn change(before: &Config, after: &Config) -> Desired {
+pub(crate) fn change(before: &Config, after: &Config) -> Desired {
     Desired {
         before: before.clone(),
         after: after.clone(),
@@ -373,7 +373,7 @@ pub fn change(before: &Config, after: &Config) -> Desired {
     }
 }
 
-pub fn tables(configs: &[&Config], current: &Current) -> Tables {
+pub(crate) fn tables(configs: &[&Config], current: &Current) -> Tables {
     let mut tables = Tables::default();
     for config in configs {
         tables.allot(config, &current.tables()).unwrap();
@@ -382,20 +382,20 @@ pub fn tables(configs: &[&Config], current: &Current) -> Tables {
 }
 
 /// Plans, after validation.
-pub fn planned(current: &Current, desired: &Desired, tables: &Tables) -> Plan {
+pub(crate) fn planned(current: &Current, desired: &Desired, tables: &Tables) -> Plan {
     validate(current, desired).unwrap();
     plan(current, desired, tables).unwrap()
 }
 
 /// Runs a plan on a kernel.
-pub fn run(kernel: &mut Kernel, plan: &Plan) {
+pub(crate) fn run(kernel: &mut Kernel, plan: &Plan) {
     for it in &plan.steps {
         kernel.apply(&it.step).unwrap();
     }
 }
 
 /// Is it so, as far as a plan is to bring it about? Written from what a network means, not from the planner.
-pub fn holds(state: &Current, config: &Config, tables: &Tables) -> Result<(), String> {
+pub(crate) fn holds(state: &Current, config: &Config, tables: &Tables) -> Result<(), String> {
     for (name, bond) in &config.bonds {
         bond_holds(state, name, bond).map_err(|it| format!("{name}: {it}"))?;
     }
@@ -650,7 +650,7 @@ fn qos_holds(state: &Current, network: &Network) -> Result<(), String> {
 }
 
 /// What differs between two states, in few words.
-pub fn differences(a: &Current, b: &Current) -> Vec<String> {
+pub(crate) fn differences(a: &Current, b: &Current) -> Vec<String> {
     let mut all = Vec::new();
     let names: BTreeSet<&IfName> = a.links.keys().chain(b.links.keys()).collect();
     for name in names {
