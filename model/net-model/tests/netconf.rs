@@ -13,7 +13,7 @@ use std::{
 };
 
 use net_model::{
-    BondMode, Config, NetName, VlanId,
+    BondMode, NetName, VlanId,
     netconf::{
         Kind, Netconf, Record,
         generations::{Act, KEEP, Listing, MANIFEST, manifest, store, verify},
