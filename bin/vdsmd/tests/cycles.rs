@@ -54,9 +54,9 @@ fn cycles(agent: &Agent, what: &str, count: usize, cycle: impl Fn(usize) + Sync)
             }
         });
     };
-    let before = Footprint::of(agent.pid());
+    // The first ones start threads that are kept, and fill caches.
     run(0, count / 10);
-    before.comes_back(agent.pid());
+    let before = Footprint::of(agent.pid());
     let early = resident(agent.pid());
     run(count / 10, count);
     before.comes_back(agent.pid());

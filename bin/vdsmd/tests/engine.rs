@@ -38,6 +38,7 @@ fn stored(agent: &impl Serving, storage: &Storage) -> (Known, String, String) {
     let known = vec![
         ("storagepoolID", json!(storage.pool)),
         ("storagedomainID", json!(storage.domain)),
+        ("sd_id", json!(storage.domain)),
         ("imageID", json!(image)),
         ("volumeID", json!(volume)),
         ("taskID", task),

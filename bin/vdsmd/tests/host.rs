@@ -36,7 +36,7 @@ fn what_is_not_there_is_said_so() {
             "nodot",
             "Host.",
             "",
-            "VM.migrate",
+            "VM.fly",
         ] {
             let (code, text) = agent.call(method, json!({})).unwrap_err();
             assert_eq!(code, -32601);

@@ -369,6 +369,47 @@ fn no_secret_of_a_call_that_waits_or_times_out_comes_out() {
     });
 }
 
+/// A fence agent that shows whatever it is given: what it says of its password must not come out either.
+#[test]
+fn no_secret_of_a_fence_agent_comes_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    guarded!(|| {
+        let agents = tempfile::tempdir().unwrap();
+        let script = agents.path().join("fence_shows");
+        let text =
+            "#!/bin/sh\ngiven=$(cat)\nsleep 1\necho \"$given\"\necho \"$given\" >&2\nexit 1\n";
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let folder = agents.path().display().to_string();
+        let mut agent = Agent::start_with(&[
+            ("vars", "log_level", "trace"),
+            ("fencing", "agent_dir", &folder),
+        ]);
+        let (mut canaries, heard) = (Canaries::default(), Heard::default());
+        let client = agent.client();
+        heard.while_watching(agent.pid(), || {
+            for action in ["status", "on", "off"] {
+                let fence = json!({
+                    "addr": "192.0.2.9", "port": "", "agent": "shows", "username": "admin",
+                    "password": canaries.token(), "action": action, "secure": false,
+                    "options": format!("ssh_pass={}", canaries.token()),
+                });
+                heard.add(&format!("{:?}", client.call("Host.fenceNode", fence)));
+            }
+        });
+        drop(client);
+        heard.add(&agent.stop_hearing());
+        heard.add(&agent.log());
+        let all = heard.0.into_inner().unwrap();
+        assert!(
+            all.contains("fence_shows"),
+            "no agent was seen: {}",
+            agent.log_tail()
+        );
+        assert_eq!(canaries.found_in(&all), Vec::<String>::new());
+    });
+}
+
 /// The control: what is declared as a plain string is shown in the log, and the search finds it there.
 #[test]
 fn a_leak_is_found() {
