@@ -13,7 +13,7 @@ target=${CARGO_TARGET_DIR:-target}
 logs=$target/lab-check
 cache=${LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/vdsm-rs/lab}
 mkdir -p "$logs"
-rm -f "$logs"/*.log "$logs"/summary
+rm -f "$logs"/*.log "$logs"/*.status "$logs"/summary
 failed=0
 summary=()
 began=$SECONDS
@@ -96,11 +96,15 @@ installed() {
 run_tests() { # filters...
     local log=$logs/tests.log start=$SECONDS status
     printf '== tests\n'
-    # One at a time: a lab host keeps two processors busy.
-    cargo test --locked -p lab-tests --features lab --no-fail-fast --color never -- \
-        --test-threads=1 --show-output "$@" 2>&1 | tee "$log" |
+    # One at a time: a lab host keeps two processors busy. The exit code goes through a file: a pipeline that
+    # ends in "|| true" has none of its own.
+    {
+        cargo test --locked -p lab-tests --features lab --no-fail-fast --color never -- \
+            --test-threads=1 --show-output "$@" 2>&1
+        echo $? >"$logs/tests.status"
+    } | tee "$log" |
         grep --line-buffered -E '^test .*|^lab: |^(ok|FAILED)$|^test result|^error|^---- ' || true
-    status=${PIPESTATUS[0]}
+    status=$(<"$logs/tests.status")
     read -r passed broken skipped <<<"$(awk '
         /^test result:/ { passed += $4; failed += $6; ignored += $8 }
         /^ *skipped: / { quiet++ }
