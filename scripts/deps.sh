@@ -7,7 +7,7 @@
 #
 # No service of the machine is started or changed: only programs and libraries are installed, and the
 # packages chosen bring no units that start by themselves (libvirt-daemon-system, which would, is not
-# among them). Tried on Debian 12. The dnf half has NOT been tried on a machine of the EL family.
+# among them), but for openipmi on Debian: its unit loads the kernel's IPMI drivers where there is such hardware. Tried on Debian 12. The dnf half has NOT been tried on a machine of the EL family.
 set -euo pipefail
 
 say() { printf 'deps: %s\n' "$*" >&2; }
@@ -48,6 +48,9 @@ have_static_busybox | busybox-static             | busybox
 have cpio           | cpio                       | cpio
 have mke2fs         | e2fsprogs                  | e2fsprogs
 have_devmapper      | libdevmapper1.02.1         | device-mapper-libs
+have fence_ipmilan  | fence-agents               | fence-agents-ipmilan
+have ipmitool       | ipmitool                   | ipmitool
+have ipmi_sim       | openipmi                   | OpenIPMI-lanserv
 have awk            | mawk                       | gawk
 have_stomp_py       | python3-stomp              | -
 have flock          | util-linux                 | util-linux-core

@@ -11,7 +11,7 @@ use std::{fmt, path::Path, time::Duration};
 
 use zeroize::Zeroizing;
 
-use crate::{Cancel, Command, ExecError, Output};
+use crate::{Cancel, Command, ExecError, Output, SEARCH};
 
 /// Where packages put fence agents (upstream: `/usr/sbin/fence_`).
 pub const DIRECTORY: &str = "/usr/sbin";
@@ -108,6 +108,8 @@ pub fn run(
 ) -> Result<Output, ExecError> {
     let mut lines = lines;
     Command::new(folder.join(agent.program()))
+        // Some agents call other programs by name.
+        .env("PATH", SEARCH.join(":"))
         .stdin(std::mem::take(&mut *lines.0))
         .timeout(timeout)
         .grace(GRACE)
