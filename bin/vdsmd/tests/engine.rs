@@ -94,7 +94,7 @@ fn wind_up(agent: &impl Serving, storage: &Storage, vm: &str) {
         "StorageDomain.deactivate",
         json!({
             "storagedomainID": storage.domain, "storagepoolID": storage.pool,
-            "msdUUID": common::storage::NONE, "masterVersion": 1,
+            "masterSdUUID": common::storage::NONE, "masterVersion": 1,
         }),
     );
     let pool = json!({"storagepoolID": storage.pool});

@@ -178,10 +178,12 @@ fn call(asker: &mut Asker, mut guess: Guess<'_>, go_on: impl Fn() -> bool) -> BT
         } else {
             &implemented
         };
-        let verb = *guess.random.pick(some);
-        if RARE.contains(&verb.method) && !guess.random.once_in(50) {
-            continue;
-        }
+        let verb = loop {
+            let verb = *guess.random.pick(some);
+            if !RARE.contains(&verb.method) || guess.random.once_in(50) {
+                break verb;
+            }
+        };
         let mut params = guess.params(verb);
         for _ in 0..guess.random.below(3) {
             guess.damage(&mut params);
