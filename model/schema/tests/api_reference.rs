@@ -58,13 +58,13 @@ fn every_verb_and_every_type_that_it_names_is_there() {
         let found = text
             .lines()
             .filter_map(|line| line.strip_prefix("### "))
-            .any(|heading| heading.to_lowercase() == link);
+            .any(|heading| anchor(heading) == link);
         assert!(found, "no heading for the link {link}");
     }
 }
 
 fn reference() -> String {
-    let mut out = String::new();
+    let mut out = index();
     let mut types = Types::default();
     for namespace in schema::NAMESPACES {
         let _ = write!(out, "\n## {}\n\n{}\n", namespace.name, flat(namespace.doc));
@@ -88,10 +88,46 @@ fn reference() -> String {
     out
 }
 
+/// All verbs in a table, so that nobody has to scroll for what is not there.
+fn index() -> String {
+    let mut out = format!(
+        "\n## Index\n\n{} verbs, {} of them declared and not implemented.\n\n\
+         | namespace | implemented | declared, not implemented |\n|---|---|---|\n",
+        schema::verbs().count(),
+        schema::unimplemented().count()
+    );
+    for namespace in schema::NAMESPACES {
+        let listed = |implemented: bool| {
+            let verbs = namespace
+                .verbs
+                .iter()
+                .filter(|verb| verb.implemented == implemented);
+            let links = verbs.map(|verb| format!("[{}](#{})", verb.name, anchor(verb.method)));
+            links.collect::<Vec<_>>().join(", ")
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {} |",
+            namespace.name,
+            listed(true),
+            listed(false)
+        );
+    }
+    out
+}
+
+/// Where a heading is found.
+fn anchor(heading: &str) -> String {
+    heading.to_lowercase().replace('.', "")
+}
+
 fn verb_section(out: &mut String, verb: &VerbDecl, types: &mut Types) {
     let class = format!("{:?}", verb.class).to_lowercase();
     let _ = write!(out, "\n### {}\n\n{}\n\n", verb.method, paragraphs(verb.doc));
     types.note(verb.result);
+    if !verb.implemented {
+        out.push_str("**Declared, not implemented**: answers -32001.\n\n");
+    }
     let _ = writeln!(out, "Class: {class}. Answers: {}.", name_of(verb.result));
     if !verb.params.fields.is_empty() {
         fields(out, verb.params, "parameter", types);
@@ -142,7 +178,7 @@ fn name_of(ty: &Type) -> String {
 }
 
 fn link(name: &str) -> String {
-    format!("[{name}](#{})", name.to_lowercase())
+    format!("[{name}](#{})", anchor(name))
 }
 
 /// Types that were named, each to be described once, in the order of names.
