@@ -11,8 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::Config;
 use host::{
-    Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler, Settings,
-    Version,
+    Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler, Settings, Version,
 };
 use libvirt::{DomainCapabilitiesQuery, Libvirt};
 use observe::{Host, ObserveError};
