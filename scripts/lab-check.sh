@@ -81,6 +81,9 @@ image_ends() {
 
 package() { make --no-print-directory deb; }
 
+# The demo's guest: the tests of the installed agent run it.
+guest() { VDSM_GUEST=$(demo/guest/build.sh) && [ -e "$VDSM_GUEST" ]; }
+
 harness() {
     cargo clippy --locked --no-deps -p hosts -p lab-tests --all-targets --features lab-tests/lab -- -D warnings &&
         cargo build --locked -p hosts &&
@@ -140,6 +143,8 @@ part programs scripts/deps.sh --lab
 image_begins
 part harness harness
 part package package
+part guest guest
+export VDSM_GUEST
 image_ends
 "$target/debug/vdsm-lab" clear
 part installed installed

@@ -1,5 +1,6 @@
 //! Tests on lab hosts. One module for each subject; each test gets hosts of its own.
 
+mod agent;
 mod controls;
 mod harness;
 mod kernel;

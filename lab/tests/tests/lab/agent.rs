@@ -1,0 +1,256 @@
+//! The installed agent at its work: system libvirt, the root helper, the user `vdsm`; storage that outlives reboots
+//! and power cuts; a wall clock that jumps; two hosts that see each other.
+//!
+//! The words of the scripts (`call`, `task`, `make_pool`, ...) are those of `lab/tests/agent.sh`.
+
+use std::{path::PathBuf, time::Duration};
+
+use hosts::{Host, Lab, LabError};
+use lab_tests::installed;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const LONG: Duration = Duration::from_mins(5);
+/// A guest within an emulated host takes its time.
+const GUEST: Duration = Duration::from_mins(8);
+/// Emulated hosts are slow, and have no watchdog for sanlock.
+const CONFIG: &str = "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n";
+const DAY: f64 = 86_400.0;
+
+/// The guest of the demo, as `make lab-check` built it.
+fn guest_image() -> PathBuf {
+    std::env::var_os("VDSM_GUEST")
+        .map(PathBuf::from)
+        .expect("VDSM_GUEST names the guest's image (make lab-check sets it)")
+}
+
+fn agent(lab: &Lab, number: u8) -> Result<Host, LabError> {
+    let host = installed(lab, number)?;
+    host.write("/etc/vdsm/vdsm.conf.d/90-lab.conf", 0o644, CONFIG)?;
+    host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
+    Ok(host)
+}
+
+/// Runs a script in the words of `agent.sh`.
+fn script(host: &Host, words: &str) -> Result<String, LabError> {
+    host.check_for(&format!(". /root/agent.sh; {words}"), GUEST)
+}
+
+fn with_guest(lab: &Lab) -> Result<Host, Box<dyn std::error::Error>> {
+    let host = agent(lab, 1)?;
+    host.put(guest_image(), "/root/guest.raw")?;
+    host.write(
+        "/root/vm.xml",
+        0o644,
+        include_str!("../../../../demo/vm.xml"),
+    )?;
+    host.check_for("vdsm-tool configure --force 2>&1", LONG)?;
+    script(&host, "make_pool; connect_pool; make_disk")?;
+    Ok(host)
+}
+
+fn number(text: &str) -> f64 {
+    text.trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("no number: {text:?}"))
+}
+
+#[test]
+fn lab_agent_runs_a_guest_and_its_disk_outlives_a_reboot() {
+    hosts::test("lab_agent_runs_a_guest", |lab| -> Outcome {
+        let host = with_guest(lab)?;
+        script(&host, "start_vm")?;
+        assert_eq!(host.check("ps -o user= -C vdsmd")?.trim(), "vdsm");
+        let domains = host.check_for("virsh -c qemu:///system list --name", LONG)?;
+        assert_eq!(domains.trim(), "vdsm-demo", "it is the system's libvirt");
+        // The guest writes; its disk is on the agent's storage.
+        let writes = "vm_stats .disks.vda.writeOps";
+        let before = number(&script(&host, writes)?);
+        host.wait_until(
+            "the guest writes",
+            &format!(". /root/agent.sh; test $({writes}) -gt {before}"),
+            LONG,
+        )?;
+        assert!(script(&host, "cat /root/console")?.contains("boot=1"));
+
+        // The agent is killed: the guest goes on, and the next agent knows it.
+        host.check("kill -9 $(systemctl show -P MainPID vdsmd)")?;
+        assert_eq!(script(&host, "call Host.getVMList | jq length")?, "1");
+
+        // The host restarts. As Engine would: storage again, and the VM from its disk.
+        script(
+            &host,
+            "call VM.destroy '{\"vmID\":\"'$vm'\"}' >/dev/null; sync",
+        )?;
+        host.reboot()?;
+        assert_eq!(script(&host, "call Host.getVMList | jq length")?, "0");
+        script(&host, "connect_pool; start_vm")?;
+        let console = script(&host, "cat /root/console")?;
+        assert!(console.contains("boot=2"), "{console}");
+        Ok(())
+    });
+}
+
+#[test]
+fn lab_agent_power_pulled_while_a_volume_is_made() {
+    hosts::test("lab_agent_power_pulled", |lab| -> Outcome {
+        let host = agent(lab, 1)?;
+        script(&host, "make_pool; connect_pool; sync")?;
+        // Written whole, so that it lasts; the power goes while it does.
+        let id = script(&host, "create_volume 4294967296 1")?;
+        host.wait_until(
+            "the volume's file is there",
+            ". /root/agent.sh; ls $store/$domain/images/$image/$volume",
+            LONG,
+        )?;
+        host.pull_power();
+        host.boot()?;
+        script(&host, "connect_pool")?;
+        // Finished or undone, never between: a volume that is listed is whole, one that is not has left nothing.
+        let state = format!(
+            "call Task.getStatus '{{\"taskID\":\"{id}\"}}' 2>/dev/null | jq -r .taskState || echo gone"
+        );
+        host.wait_until(
+            "the task is over",
+            &format!(". /root/agent.sh; case $({state}) in running | queued | preparing | aborting) false ;; esac"),
+            LONG,
+        )?;
+        let ends = script(&host, &state)?;
+        println!("figure: the task after the power cut: {ends}");
+        let listed = script(
+            &host,
+            "call StorageDomain.getVolumes \"{$ids}\" 2>/dev/null | jq -r '.[]' || true",
+        )?;
+        if listed.is_empty() {
+            let left = script(&host, "find $store/$domain/images -name '*'$volume'*'")?;
+            assert_eq!(left, "", "what was begun is undone");
+        } else {
+            let info = script(&host, "call Volume.getInfo \"{$ids}\"")?;
+            assert!(
+                info.contains("LEGAL") && info.contains("4294967296"),
+                "{info}"
+            );
+            script(
+                &host,
+                "task Volume.delete \"{$ids,\\\"postZero\\\":false,\\\"force\\\":false,\\\"discard\\\":false}\"",
+            )?;
+        }
+        // The same ids are free again.
+        script(
+            &host,
+            "id=$(create_volume 1048576 2); until [ $(call Task.getStatus '{\"taskID\":\"'$id'\"}' | jq -r .taskState) = finished ]; \
+             do sleep 1; done; call Volume.getInfo \"{$ids}\" | jq -e '.legality == \"LEGAL\"'",
+        )?;
+        Ok(())
+    });
+}
+
+#[test]
+fn lab_agent_does_not_mind_a_clock_that_jumps() {
+    hosts::test("lab_agent_does_not_mind_a_clock", |lab| -> Outcome {
+        let host = with_guest(lab)?;
+        script(&host, "start_vm")?;
+        let pid = host.check("systemctl show -P MainPID vdsmd")?;
+        for jump in [DAY, -2.0 * DAY, DAY] {
+            let elapsed = number(&script(&host, "vm_stats .elapsedTime")?);
+            let uptime = number(&host.check("cut -d. -f1 /proc/uptime")?);
+            let now = number(&host.check("date +%s")?);
+            host.set_clock(now + jump)?;
+            let cpu = "vm_stats .cpuUser";
+            let samples = [
+                script(&host, cpu)?,
+                script(&host, "sleep 20; vm_stats .cpuUser")?,
+            ];
+            for sample in samples {
+                let load = number(&sample);
+                assert!(
+                    (0.0..=1000.0).contains(&load),
+                    "cpuUser {load} after {jump} s"
+                );
+            }
+            // What has passed is what the monotonic clock says, give or take the time between the two questions.
+            let after = number(&script(&host, "vm_stats .elapsedTime")?) - elapsed;
+            let passed = number(&host.check("cut -d. -f1 /proc/uptime")?) - uptime;
+            assert!(
+                after >= 15.0 && after <= passed + 60.0,
+                "elapsedTime went by {after} s while {passed} s passed and the clock jumped by {jump} s"
+            );
+            assert_eq!(
+                script(&host, "vm_stats .status")?,
+                script(&host, "vm_stats .status")?
+            );
+            // Storage is still seen as fresh, tasks still end.
+            let check = "call Host.getStats | jq -r '.storageDomains | to_entries[0].value | [.valid, .lastCheck] | @tsv'";
+            let told = script(&host, check)?;
+            let (valid, age) = told.split_once('\t').expect("two words");
+            assert_eq!(valid, "true");
+            assert!((0.0..300.0).contains(&number(age)), "lastCheck {age}");
+        }
+        assert_eq!(
+            host.check("systemctl show -P MainPID vdsmd")?,
+            pid,
+            "no restart"
+        );
+        script(&host, "call VM.destroy '{\"vmID\":\"'$vm'\"}'")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn lab_agent_pair_sees_each_other_and_the_loss_of_one() {
+    hosts::test("lab_agent_pair", |lab| -> Outcome {
+        let (network, disk) = (lab.network()?, lab.disk("shared", 64)?);
+        let mut pair = Vec::new();
+        for number in [1, 2] {
+            let host = agent(lab, number)?;
+            // What a snapshot starts without is plugged in as on a running machine.
+            host.plug(&network)?;
+            host.attach(&disk)?;
+            host.wait_until("the cable is in", "ip link show data0", LONG)?;
+            host.check(&format!(
+                "ip addr add 10.77.0.{number}/24 dev data0; ip link set data0 up"
+            ))?;
+            pair.push(host);
+        }
+        let [one, two] = pair.try_into().map_err(|_| "two hosts")?;
+        // Each has its own CA; a client of the other needs what the other's CA signed.
+        for (from, to) in [(&one, &two), (&two, &one)] {
+            for name in ["certs/cacert.pem", "certs/vdsmcert.pem", "keys/vdsmkey.pem"] {
+                let pem = from.read(&format!("/etc/pki/vdsm/{name}"))?;
+                let file = name.rsplit('/').next().unwrap_or(name);
+                to.write(&format!("/root/peer/{file}"), 0o600, pem)?;
+            }
+        }
+        let ping = |peer: u8| {
+            format!(
+                "vdsm-client --timeout 120 --host 10.77.0.{peer} --ca /root/peer/cacert.pem \
+                 --cert /root/peer/vdsmcert.pem --key /root/peer/vdsmkey.pem Host ping2"
+            )
+        };
+        assert_eq!(one.check_for(&ping(2), LONG)?, "true");
+        assert_eq!(two.check_for(&ping(1), LONG)?, "true");
+        // Without the peer's certificate: no.
+        let stranger = one.run_for(
+            "vdsm-client --timeout 120 --host 10.77.0.2 Host ping2",
+            LONG,
+        )?;
+        assert!(!stranger.success(), "{}", stranger.stdout);
+
+        let device = disk.device();
+        one.check(&format!(
+            "echo from one | dd of={device} bs=4096 conv=sync oflag=direct status=none"
+        ))?;
+        let read = format!("dd if={device} bs=4096 count=1 iflag=direct status=none | tr -d '\\0'");
+        assert_eq!(two.check(&read)?, "from one");
+
+        two.pull_power();
+        let lost = one.run_for(&ping(2).replace("120", "10"), LONG)?;
+        assert!(!lost.success(), "a host without power answers");
+        assert_eq!(
+            one.check_for("vdsm-client --timeout 300 Host ping2", LONG)?,
+            "true"
+        );
+        assert_eq!(one.check(&read)?, "from one");
+        Ok(())
+    });
+}
