@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize as _, Deserializer, de::Error as _};
+
 use crate::NetError;
 
 struct Attribute {
@@ -117,4 +119,24 @@ fn check(name: &str, value: &str) -> Result<(), NetError> {
     let fits = number(value).is_some_and(|it| (known.least..=known.most).contains(&it));
     fits.then_some(())
         .ok_or_else(|| NetError::BadParams(format!("bridge_opts: {name} cannot be {value:?}")))
+}
+
+/// Options that another process sends: names become names of files, so they are checked again.
+pub(crate) fn checked<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let options = BTreeMap::<String, String>::deserialize(from)?;
+    for (name, value) in &options {
+        check(name, value).map_err(D::Error::custom)?;
+    }
+    Ok(options)
+}
+
+/// The name of an attribute, or `stp_state`.
+pub(crate) fn checked_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    if name != "stp_state" && find(&name).is_none() {
+        return Err(D::Error::custom("a bridge has no such option"));
+    }
+    Ok(name)
 }

@@ -45,7 +45,8 @@ pub struct Network {
     pub nameservers: Vec<Nameserver>,
     /// Share of the base's outgoing traffic.
     pub qos: Option<HostQos>,
-    /// Custom properties, as they came, but for `bridge_opts` of a bridge ([`BridgeConfig::options`]).
+    /// Custom properties, as they came, but for those that have a place of their own: `default_route`, and
+    /// `bridge_opts` of a bridge ([`BridgeConfig::options`]).
     pub custom: BTreeMap<String, String>,
     /// What switches it.
     pub switch: Switch,
@@ -156,6 +157,7 @@ pub struct BridgeConfig {
     /// Spanning tree protocol.
     pub stp: bool,
     /// Attributes of sysfs (`/sys/class/net/NAME/bridge/`), from the custom property `bridge_opts`.
+    #[serde(deserialize_with = "crate::bridge::checked")]
     pub options: BTreeMap<String, String>,
 }
 

@@ -83,6 +83,7 @@ pub enum Step {
         /// The bridge.
         bridge: IfName,
         /// Name in sysfs: `stp_state`, `forward_delay`, ...
+        #[serde(deserialize_with = "crate::bridge::checked_name")]
         option: String,
         /// Its value in sysfs's units.
         value: String,
@@ -91,9 +92,11 @@ pub enum Step {
     SetBondOption {
         /// The bond.
         bond: IfName,
-        /// Name in sysfs: `miimon`, `lacp_rate`, ... For `arp_ip_target` the value is the whole list, with commas.
+        /// Name in sysfs: `miimon`, `lacp_rate`, ...
+        #[serde(deserialize_with = "crate::bond::checked_name")]
         option: String,
-        /// Its value, a number where the kernel has one. Empty: none (`primary`, `arp_ip_target`).
+        /// Its value, a number where the kernel has one; of `arp_ip_target` the whole list, with commas. Empty: none
+        /// (`primary`, `arp_ip_target`).
         value: String,
     },
     /// Set a setting of IPv6 of an interface.
@@ -105,7 +108,7 @@ pub enum Step {
         /// Value of the sysctl.
         value: u8,
     },
-    /// Add an address that lasts.
+    /// Add an address that lasts; one that is there for a time only becomes lasting (`NLM_F_REPLACE`).
     AddAddress {
         /// The interface.
         link: IfName,

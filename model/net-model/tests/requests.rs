@@ -551,6 +551,23 @@ fn the_scope_is_what_was_asked_for() {
 }
 
 #[test]
+fn names_of_files_cannot_be_smuggled_between_processes() {
+    let step = |text: &str| serde_json::from_str::<net_model::Step>(text);
+    let bridge = |option: &str| {
+        step(&format!(
+            r#"{{"set_bridge_option":{{"bridge":"n","option":"{option}","value":"1"}}}}"#
+        ))
+    };
+    assert!(bridge("stp_state").is_ok() && bridge("forward_delay").is_ok());
+    assert!(bridge("../../../../etc/passwd").is_err());
+    let bond = r#"{"set_bond_option":{"bond":"bond0","option":"../mtu","value":"1"}}"#;
+    assert!(step(bond).is_err());
+    assert!(step(r#"{"set_up":{"link":"../x"}}"#).is_err());
+    let config = r#"{"stp":false,"options":{"../x":"1"}}"#;
+    assert!(serde_json::from_str::<net_model::BridgeConfig>(config).is_err());
+}
+
+#[test]
 fn strangers_are_told_and_kept() {
     let it = request(
         json!({"n": {"nic": "eth1", "colour": "red"}}),

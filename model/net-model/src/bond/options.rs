@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{IfName, Mac, NetError};
 
@@ -376,4 +376,13 @@ impl fmt::Display for BondOptions {
             .iter()
             .try_for_each(|(name, value)| write!(out, " {name}={value}"))
     }
+}
+
+/// The name of an option, or `mode`: names become names of files, so what another process sends is checked.
+pub(crate) fn checked_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    if name != "mode" && option_rule(&name).is_none() {
+        return Err(D::Error::custom("a bond has no such option"));
+    }
+    Ok(name)
 }

@@ -53,6 +53,8 @@ pub fn network(
         switch,
         extra: attributes.extra.clone(),
     };
+    // What has a place of its own is not kept twice.
+    network.custom.remove("default_route");
     if network.bridge.is_some() {
         network.custom.remove("bridge_opts");
     }
