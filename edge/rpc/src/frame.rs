@@ -10,7 +10,7 @@
 //! `CONNECTED` nothing is escaped (specification, "Value Encoding").
 
 use std::borrow::Cow;
-use std::io;
+use std::{fmt, io};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
@@ -94,13 +94,33 @@ impl Command {
 }
 
 /// One frame. `content-length` is no header here: the body knows its length.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// Command of the first line.
     pub command: Command,
     /// Body, without the NUL that ends it; empty if there is none.
     pub body: Bytes,
-    headers: Vec<(String, String)>,
+    /// Names and values of all headers, one after another: two allocations for any number of them.
+    text: String,
+    headers: Vec<Ends>,
+}
+
+/// Where a header ends in the text; it starts where the one before it ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    name: usize,
+    value: usize,
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Frame")
+            .field("command", &self.command)
+            .field("headers", &self.headers().collect::<Vec<_>>())
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Frame {
@@ -109,6 +129,7 @@ impl Frame {
         Self {
             command,
             body: Bytes::new(),
+            text: String::new(),
             headers: Vec::new(),
         }
     }
@@ -116,8 +137,8 @@ impl Frame {
     /// Adds a header; ignored if the name is already there (the first one counts) or is
     /// `content-length`, which the encoder writes itself.
     #[must_use]
-    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.push_header(name.into(), value.into());
+    pub fn with_header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.push_header(name.as_ref(), value.as_ref());
         self
     }
 
@@ -130,17 +151,20 @@ impl Frame {
 
     /// Value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     }
 
     /// All headers in order of appearance.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        let mut start = 0;
+        self.headers.iter().map(move |ends| {
+            let name = self.text.get(start..ends.name).unwrap_or_default();
+            start = ends.value;
+            let value = self.text.get(ends.name..ends.value).unwrap_or_default();
+            (name, value)
+        })
     }
 
     /// The frame as it goes over the wire.
@@ -154,10 +178,15 @@ impl Frame {
         Ok(out.freeze())
     }
 
-    fn push_header(&mut self, name: String, value: String) {
-        if name != CONTENT_LENGTH && self.header(&name).is_none() {
-            self.headers.push((name, value));
+    fn push_header(&mut self, name: &str, value: &str) {
+        if name == CONTENT_LENGTH || self.header(name).is_some() {
+            return;
         }
+        self.text.push_str(name);
+        let name = self.text.len();
+        self.text.push_str(value);
+        let value = self.text.len();
+        self.headers.push(Ends { name, value });
     }
 }
 
@@ -320,6 +349,7 @@ impl Codec {
             command: name.chars().take(32).collect(),
         })?;
         let mut frame = Frame::new(command);
+        frame.text.reserve(head.len());
         let mut length = None;
         for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
             if count >= self.limits.headers {
@@ -331,7 +361,7 @@ impl Codec {
             if name == CONTENT_LENGTH && length.is_none() {
                 length = Some(self.check_length(&value)?);
             }
-            frame.push_header(name, value);
+            frame.push_header(&name, &value);
         }
         Ok(Pending { frame, length })
     }
@@ -442,7 +472,7 @@ fn skip_beats(src: &mut BytesMut) -> bool {
     }
 }
 
-fn parse_header(command: Command, line: &str) -> Result<(String, String), FrameError> {
+fn parse_header(command: Command, line: &str) -> Result<(Cow<'_, str>, Cow<'_, str>), FrameError> {
     let (name, value) = line.split_once(':').ok_or(FrameError::BadHeader)?;
     if name.is_empty() {
         return Err(FrameError::BadHeader);
@@ -450,13 +480,13 @@ fn parse_header(command: Command, line: &str) -> Result<(String, String), FrameE
     if command.escapes() {
         Ok((unescape(name)?, unescape(value)?))
     } else {
-        Ok((name.to_owned(), value.to_owned()))
+        Ok((name.into(), value.into()))
     }
 }
 
-fn unescape(text: &str) -> Result<String, FrameError> {
+fn unescape(text: &str) -> Result<Cow<'_, str>, FrameError> {
     if !text.contains('\\') {
-        return Ok(text.to_owned());
+        return Ok(text.into());
     }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -473,7 +503,7 @@ fn unescape(text: &str) -> Result<String, FrameError> {
             _ => return Err(FrameError::BadEscape),
         });
     }
-    Ok(out)
+    Ok(out.into())
 }
 
 /// A header's name or value as it stands in a frame that escapes.

@@ -159,28 +159,30 @@ pub enum Incoming {
 /// Reads a message to a request queue. A batch of more than `max_batch` elements is rejected as a
 /// whole. Never fails: what cannot be read becomes a [`Rejected`].
 pub fn parse(body: &[u8], max_batch: usize) -> Incoming {
-    let Ok(raw) = serde_json::from_slice::<&RawValue>(body) else {
-        return Incoming::Single(Err(Rejected {
-            id: None,
-            error: RpcError::parse(),
-        }));
-    };
-    if !raw.get().starts_with('[') {
-        return Incoming::Single(parse_request(raw));
+    let reject = |error| Incoming::Single(Err(Rejected { id: None, error }));
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        return match serde_json::from_slice::<Members<'_>>(body) {
+            Ok(members) => Incoming::Single(request_of(&members)),
+            // Only what is no request is read a second time, to say why.
+            Err(_) if serde_json::from_slice::<&RawValue>(body).is_ok() => reject(not_an_object()),
+            Err(_) => reject(RpcError::parse()),
+        };
     }
-    let reason = match serde_json::from_str::<Elements<'_>>(raw.get()) {
+    let reason = match serde_json::from_slice::<Elements<'_>>(body) {
         Ok(Elements { items, count })
             if count == items.len() && count <= max_batch && count > 0 =>
         {
             return Incoming::Batch(items.into_iter().map(parse_request).collect());
         }
         Ok(Elements { count: 0, .. }) => "request batch is empty",
-        _ => "request batch is too large",
+        Ok(_) => "request batch is too large",
+        Err(_) => return reject(RpcError::parse()),
     };
-    Incoming::Single(Err(Rejected {
-        id: None,
-        error: RpcError::invalid_request(reason),
-    }))
+    reject(RpcError::invalid_request(reason))
+}
+
+fn not_an_object() -> RpcError {
+    RpcError::invalid_request("request is not an object")
 }
 
 /// Elements of an array; kept are at most [`Elements::KEPT`], so that a huge batch of nothing costs
@@ -277,21 +279,29 @@ impl<'de> Visitor<'de> for MembersVisitor {
 struct Key<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 
 fn parse_request(raw: &RawValue) -> Result<Request, Rejected> {
+    match serde_json::from_str::<Members<'_>>(raw.get()) {
+        Ok(members) => request_of(&members),
+        Err(_) => Err(Rejected {
+            id: None,
+            error: not_an_object(),
+        }),
+    }
+}
+
+fn request_of(members: &Members<'_>) -> Result<Request, Rejected> {
     let reject = |id: Option<Box<RawValue>>, reason: &str| {
         Err(Rejected {
             id,
             error: RpcError::invalid_request(reason),
         })
     };
-    let Ok(members) = serde_json::from_str::<Members<'_>>(raw.get()) else {
-        return reject(None, "request is not an object");
-    };
     let id = match members.id.map(|id| (id, id.get().as_bytes().first())) {
         None | Some((_, Some(b'n'))) => None,
         Some((id, Some(b'"' | b'-' | b'0'..=b'9'))) => Some(id.to_owned()),
         Some(_) => return reject(None, "wrong id type"),
     };
-    if members.jsonrpc.and_then(string).as_deref() != Some("2.0") {
+    let version = members.jsonrpc;
+    if version.is_none_or(|it| it.get() != "\"2.0\"" && string(it).as_deref() != Some("2.0")) {
         return reject(id, "Wrong protocol version");
     }
     let Some(method) = members.method.filter(|method| method.get() != "null") else {

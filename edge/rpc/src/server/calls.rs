@@ -114,8 +114,8 @@ impl Caller {
 
 impl Route {
     fn serve_one(self, request: Request) {
-        let id = request.id.clone();
-        match self.start(request) {
+        let (id, method, params) = (request.id, request.method, request.params);
+        match self.start(id.is_none(), method, params) {
             Started::Answered(reply) => {
                 if let Some(id) = id {
                     self.answer(Some(&id), &reply);
@@ -173,8 +173,8 @@ impl Route {
             Err(Rejected { id, error }) => return Some(Element::Answered(id, Err(error))),
             Ok(request) => request,
         };
-        let id = request.id.clone();
-        match (self.start(request), id) {
+        let (id, method, params) = (request.id, request.method, request.params);
+        match (self.start(id.is_none(), method, params), id) {
             (Started::Answered(reply), Some(id)) => Some(Element::Answered(Some(id), reply)),
             (Started::Answered(_), None) => None,
             (Started::Running(call), id) => {
@@ -191,7 +191,7 @@ impl Route {
 
     /// Polls a request for the first time. A future that is not ready is polled again by its own
     /// task, which leaves its own waker; so the first one need not wake anybody.
-    fn start(&self, request: Request) -> Started {
+    fn start(&self, notification: bool, method: String, params: Option<Box<RawValue>>) -> Started {
         let shared = &self.caller.shared;
         if self.caller.running.load(Ordering::Acquire) >= shared.config.limits.in_flight {
             tracing::warn!(connection = %self.caller.connection, "too many requests run");
@@ -202,11 +202,11 @@ impl Route {
                 flow_id: self.flow_id.clone(),
                 peer: self.caller.peer.clone(),
                 connection: self.caller.connection,
-                notification: request.id.is_none(),
+                notification,
                 gone: self.caller.gone.clone(),
             },
-            method: request.method,
-            params: request.params,
+            method,
+            params,
         };
         let mut running = shared.service.clone().start(call);
         match running

@@ -4,6 +4,7 @@
 //! of its subscribers while the table is read-locked; nothing here waits for a socket.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -232,8 +233,8 @@ fn message_head(destination: &str, id: &str) -> Bytes {
 fn message(head: &Bytes, body: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(head.len() + body.len() + 24);
     frame.put_slice(head);
-    frame.put_slice(body.len().to_string().as_bytes());
-    frame.put_slice(b"\n\n");
+    // Writing into memory cannot fail.
+    let _ = write!(frame, "{}\n\n", body.len());
     frame.put_slice(body);
     frame.put_u8(0);
     frame.freeze()
