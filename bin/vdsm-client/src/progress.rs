@@ -98,9 +98,9 @@ fn new_bar() -> ProgressBar {
 
 fn style(known: bool) -> ProgressStyle {
     let template = if known {
-        "{spinner} [{bar:30}] {pos:>3}% {elapsed} {msg}"
+        "{spinner} [{bar:30}] {pos:>3}% {elapsed} {wide_msg}"
     } else {
-        "{spinner} {elapsed} {msg}"
+        "{spinner} {elapsed} {wide_msg}"
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
