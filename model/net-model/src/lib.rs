@@ -2,8 +2,8 @@
 //!
 //! Pure: no socket, no file, no clock. The way of a change:
 //!
-//! 1. [`request`]: what a client asks; [`canonicalize`] makes a [`Desired`] of it, with upstream's defaults;
-//! 2. [`validate`] holds it against [`Current`], what the kernel has: all refusals, with VDSM's codes, come before the first change;
+//! 1. [`request`]: what a client asks; [`mod@canonicalize`] makes a [`Desired`] of it, with upstream's defaults;
+//! 2. [`mod@validate`] holds it against [`Current`], what the kernel has: all refusals, with VDSM's codes, come before the first change;
 //! 3. [`plan()`] answers ordered [`Step`]s, each with its undo, and the state they lead to;
 //! 4. an edge runs them (`net-apply`); the plan of what it reached is empty.
 //!

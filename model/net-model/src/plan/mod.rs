@@ -31,7 +31,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`NetError::Refused`] where the kernel would refuse a step: validation ([`crate::validate`]) is to find that
+/// [`NetError::Refused`] where the kernel would refuse a step: validation ([`crate::validate()`]) is to find that
 /// before, with the code that Engine knows.
 pub fn plan(current: &Current, desired: &Desired, tables: &Tables) -> Result<Plan, NetError> {
     let facts = Facts::new(current, desired, tables)?;
