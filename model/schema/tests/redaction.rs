@@ -8,7 +8,7 @@
     reason = "a test may fail loudly; the configuration of clippy covers test functions, not their helpers"
 )]
 
-use schema::{find, redact};
+use schema::{desc::Type, find, redact};
 use serde_json::{Value, json, value::to_raw_value};
 
 const SECRET: &str = "s3cr3t-w0rd";
@@ -82,7 +82,7 @@ fn the_rest_of_a_domain_xml_stays() {
 #[test]
 fn of_an_unknown_verb_nothing_is_shown() {
     assert_eq!(
-        shown("VM.setTicket", &json!({"password": SECRET})),
+        shown("VM.noSuchVerb", &json!({"password": SECRET})),
         "(26 bytes, not shown)"
     );
     assert_eq!(
@@ -97,4 +97,63 @@ fn the_text_is_bounded() {
     let text = shown("Host.echo", &json!({"message": "ü".repeat(1_000_000)}));
     assert!(text.len() < schema::redact::LONGEST + 64, "{}", text.len());
     assert!(text.ends_with("bytes)"));
+}
+
+/// A value of a type with the secret at every place that is declared secret, and how many those are.
+fn with_secrets(ty: &Type, count: &mut usize) -> Value {
+    match ty {
+        Type::Secret | Type::SecretJson => {
+            *count += 1;
+            json!(SECRET)
+        }
+        Type::DomainXml => {
+            *count += 1;
+            json!(format!("<graphics passwd='{SECRET}'/>"))
+        }
+        Type::Optional(inner) => with_secrets(inner, count),
+        Type::List(item) => json!([with_secrets(item, count)]),
+        Type::Map { value, .. } => json!({ "key": with_secrets(value, count) }),
+        Type::Object(desc) => desc
+            .fields
+            .iter()
+            .map(|field| (field.name.to_owned(), with_secrets(field.ty, count)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Type::Union(variants) => {
+            let secret = variants.iter().find(|variant| variant.has_secret());
+            with_secrets(secret.unwrap_or(&variants[0]), count)
+        }
+        _ => json!("plain"),
+    }
+}
+
+#[test]
+fn secrets_of_all_verbs() {
+    let mut count = 0;
+    for verb in schema::verbs() {
+        let whole = Type::Object(verb.params);
+        let params = with_secrets(&whole, &mut count);
+        let text = shown(verb.method, &params);
+        assert!(!text.contains(SECRET), "{}: {text}", verb.method);
+    }
+    assert!(count >= 25, "{count} secret places");
+    for method in [
+        "Host.fenceNode",
+        "Host.registerSecrets",
+        "Host.convertExternalVm",
+        "ISCSIConnection.discoverSendTargets",
+        "ManagedVolume.attach_volume",
+        "VM.desktopLogin",
+        "VM.setTicket",
+        "VM.updateDevice",
+        "VM.migrationCreate",
+        "Image.upload",
+        "SDM.copy_data",
+    ] {
+        let verb = find(method).unwrap();
+        assert!(
+            verb.params.fields.iter().any(|field| field.secret()),
+            "{method}"
+        );
+    }
 }
