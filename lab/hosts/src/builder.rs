@@ -74,7 +74,7 @@ impl<'a> HostBuilder<'a> {
         self
     }
 
-    /// How long it may take until it is ready (4 minutes).
+    /// How long it may take until it is ready (12 minutes).
     pub fn ready_within(mut self, time: Duration) -> Self {
         self.ready_within = time;
         self

@@ -6,8 +6,6 @@
 use std::{
     fmt::Write as _,
     fs::File,
-    io::Read as _,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -28,6 +26,10 @@ const FILE_LIMIT: usize = 1 << 30;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(250);
+
+/// How long the first attempt to connect may take, and how long the later ones at most.
+const FIRST_TRY: Duration = Duration::from_secs(2);
+const LAST_TRY: Duration = Duration::from_secs(60);
 
 const MARK: &str = "\n[lab-exit ";
 
@@ -90,7 +92,7 @@ impl Shell {
             ("StrictHostKeyChecking", "yes"),
             ("HostKeyAlias", "lab-host"),
             ("LogLevel", "ERROR"),
-            ("ConnectTimeout", "20"),
+            ("ConnectTimeout", "60"),
             ("KexAlgorithms", "curve25519-sha256"),
             ("Ciphers", "aes128-gcm@openssh.com,aes128-ctr"),
         ] {
@@ -109,47 +111,48 @@ impl Shell {
     }
 
     /// Opens the connection that all commands share. `alive` ends the wait with its error.
+    ///
+    /// A busy host takes seconds for its first word, and every attempt that is given up costs it more: so attempts
+    /// become longer. The first ones are short, since what is sent to a host without an address is lost for a while.
     pub(crate) fn connect(
         &self,
         deadline: Instant,
         alive: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Option<Child>> {
         let socket = self.socket.clone().unwrap_or_default();
+        let mut patience = FIRST_TRY;
         while Instant::now() < deadline {
             alive()?;
-            if !self.answers() {
-                thread::sleep(Duration::from_millis(50));
-                continue;
-            }
             let _ = std::fs::remove_file(&socket);
-            let master = self.ssh().args(["-M", "-N", "root@127.0.0.1"]);
-            let master = master.grace(Duration::ZERO).stdout_to(Stdio::Null);
-            let mut master = keeper::spawn(master.stderr_to(Stdio::Null))
-                .map_err(|error| self.program("connecting", error))?;
-            let patience = deadline.min(Instant::now() + Duration::from_secs(30));
-            while master.try_wait().is_none() && Instant::now() < patience {
+            let mut master = self.master(patience)?;
+            let limit = deadline.min(Instant::now() + patience * 2);
+            while master.try_wait().is_none() && Instant::now() < limit {
                 if socket.exists() {
                     return Ok(Some(master));
                 }
                 alive()?;
                 thread::sleep(Duration::from_millis(20));
             }
+            drop(master);
+            patience = (patience * 3 / 2).min(LAST_TRY);
+            thread::sleep(Duration::from_millis(100));
         }
         Ok(None)
     }
 
-    /// Does an ssh server answer? QEMU accepts connections itself, so only its first words count.
-    fn answers(&self) -> bool {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else {
-            return false;
-        };
-        let mut first = [0_u8; 4];
-        stream
-            .set_read_timeout(Some(Duration::from_secs(1)))
-            .is_ok()
-            && stream.read_exact(&mut first).is_ok()
-            && &first == b"SSH-"
+    /// Starts the ssh whose connection the others use.
+    fn master(&self, patience: Duration) -> Result<Child> {
+        let timeout = format!("ConnectTimeout={}", patience.as_secs().max(1));
+        let master = Command::new("ssh")
+            .args(["-o", &timeout])
+            .args(self.arguments())
+            .arg("-S")
+            .arg(self.socket.as_deref().unwrap_or(Path::new("none")))
+            .args(["-M", "-N", "root@127.0.0.1"])
+            .grace(Duration::ZERO)
+            .stdout_to(Stdio::Null)
+            .stderr_to(Stdio::Null);
+        keeper::spawn(master).map_err(|error| self.program("connecting", error))
     }
 
     /// Runs a shell command line as root.

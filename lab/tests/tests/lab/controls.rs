@@ -11,7 +11,7 @@ use std::{
 use exec::{Command, Daemon, Stdio};
 use hosts::{Lab, LabError};
 
-const LONG: Duration = Duration::from_mins(3);
+const LONG: Duration = Duration::from_mins(10);
 
 #[test]
 fn lab_control_a_host_that_never_becomes_ready() {

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use hosts::{LabError, Shape};
 
-const LONG: Duration = Duration::from_mins(2);
+const LONG: Duration = Duration::from_mins(5);
 
 #[test]
 fn lab_commands_tell_their_code_and_their_output() {
