@@ -79,8 +79,8 @@ fn main() {
     calls(&runtime, &sides);
     allocations(&sides);
     asking::connecting(&sides);
-    for (name, target) in &sides {
-        holding::idle(name, target);
+    for ((name, target), server) in sides.iter().zip([&plain, &tls]) {
+        holding::idle(name, target, server);
     }
     holding::beats(&sides[0].1);
 }
@@ -97,7 +97,10 @@ fn serve(runtime: &Runtime, security: Security) -> Server {
 
 fn calls(runtime: &Runtime, sides: &[(&str, Target)]) {
     let echo = asking::start_echo();
-    println!("\ncalls (ratio: of medians, to an echo of as many bytes over plain TCP in turns)");
+    println!(
+        "\ncalls (ratio: of medians, to an echo of as many bytes over plain TCP in turns;\n\
+        \x20 per core: calls a second of the processor time of the server's threads)"
+    );
     Row::print_head();
     for (name, target) in sides {
         for connections in [1, 8, 64] {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -149,6 +150,8 @@ pub(crate) struct Row {
     per_second: f64,
     median: Duration,
     p99: Duration,
+    /// Calls a second of the server's processor time, where that can be told from the asking side's.
+    per_core: Option<f64>,
 }
 
 impl Row {
@@ -158,26 +161,29 @@ impl Row {
             per_second: times.len() as f64 / (SLICE * TURNS).as_secs_f64(),
             median: times[times.len() / 2],
             p99: times[times.len() * 99 / 100],
+            per_core: None,
         }
     }
 
     pub(crate) fn print_head() {
         println!(
-            "  {:<26} {:>5} {:>8} {:>10} {:>10} | {:>8} {:>10} {:>10} | {:>6}",
-            "", "conn.", "per s", "median", "p99", "echo/s", "median", "p99", "ratio"
+            "  {:<26} {:>5} {:>8} {:>10} {:>10} | {:>8} {:>10} {:>10} | {:>6} {:>10}",
+            "", "conn.", "per s", "median", "p99", "echo/s", "median", "p99", "ratio", "per core"
         );
     }
 
     pub(crate) fn print(&self, name: &str, connections: usize, baseline: &Self) {
         println!(
-            "  {name:<26} {connections:>5} {:>8.0} {:>7} us {:>7} us | {:>8.0} {:>7} us {:>7} us | {:>6.1}",
+            "  {name:<26} {connections:>5} {:>8.0} {:>7} us {:>7} us | {:>8.0} {:>7} us {:>7} us | {:>6.1} {:>10}",
             self.per_second,
             self.median.as_micros(),
             self.p99.as_micros(),
             baseline.per_second,
             baseline.median.as_micros(),
             baseline.p99.as_micros(),
-            self.median.as_secs_f64() / baseline.median.as_secs_f64()
+            self.median.as_secs_f64() / baseline.median.as_secs_f64(),
+            self.per_core
+                .map_or_else(String::new, |it| format!("{it:.0}")),
         );
     }
 }
@@ -193,17 +199,44 @@ pub(crate) fn raw(
     let request = asker.request(verb);
     let length = asker.exchange(&request);
     let (mut times, mut baseline) = (Vec::new(), Vec::new());
+    let (asked, mut spent) = (AtomicUsize::new(0), 0.0);
     for _ in 0..TURNS {
         baseline.extend(ask_echo(echo, request.len(), length, connections));
+        let before = servers_cpu();
         times.extend(on_threads(connections, |number| {
             let mut asker = Asker::connect(target, &format!("queue.{number}"));
             let request = asker.request(verb);
             repeat(|| {
                 asker.exchange(&request);
+                asked.fetch_add(1, Ordering::Relaxed);
             })
         }));
+        spent += servers_cpu() - before;
     }
-    (Row::of(times), Row::of(baseline))
+    let mut row = Row::of(times);
+    row.per_core = Some(asked.into_inner() as f64 / spent);
+    (row, Row::of(baseline))
+}
+
+/// Processor time of the server's threads, seconds, connecting of clients included.
+fn servers_cpu() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|task| {
+        let task = task.ok()?.path();
+        let of = |file| std::fs::read_to_string(task.join(file)).ok();
+        of("schedstat").zip(of("comm"))
+    });
+    stats
+        .filter(|(_, name)| name.starts_with("tokio"))
+        .map(|(stat, _)| {
+            stat.split_whitespace()
+                .next()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+                / 1e9
+        })
+        .sum()
 }
 
 fn ask_echo(echo: &SocketAddr, asked: usize, answered: usize, connections: usize) -> Vec<Duration> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use rpc::TlsFiles;
+use rpc::{Server, TlsFiles};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::allocated;
@@ -102,7 +102,7 @@ impl Drop for Holder {
 }
 
 /// Memory of a connection that has said CONNECT and nothing since.
-pub(crate) fn idle(name: &str, target: &Target) {
+pub(crate) fn idle(name: &str, target: &Target, server: &Server) {
     let (heap, resident) = (allocated(), resident());
     let holder = Holder::start(target, "0,0");
     thread::sleep(Duration::from_secs(1));
@@ -114,6 +114,9 @@ pub(crate) fn idle(name: &str, target: &Target) {
         per(resident, self::resident())
     );
     drop(holder);
+    while server.connections() > 0 {
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Processor time of many connections that beat once a second, both ways.
