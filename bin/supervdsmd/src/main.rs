@@ -1,9 +1,9 @@
 //! The root helper: a closed list of privileged requests.
 //!
 //! Owns the socket of the configuration's `[supervdsm]` section. It reads its configuration, opens the socket (or takes
-//! the one that systemd holds for it),
-//! gives up all capabilities but those that its requests need, and then serves one request a connection, each
-//! on a thread of its own, bounded in number and time. It ends at SIGTERM or SIGINT and takes its socket away.
+//! the one that systemd holds for it), gives up all capabilities but those that its requests need, and then serves one
+//! request a connection, each on a thread of its own, bounded in number and time. It ends at SIGTERM or SIGINT and
+//! takes away the socket that it opened.
 //! It keeps no state: a request that was cut off is asked again.
 //!
 //! Look next: `server.rs` (connections), `serve.rs` (one request: who asks, what, the audit line),
