@@ -152,7 +152,10 @@ fn secrets_of_all_verbs() {
     ] {
         let verb = find(method).unwrap();
         assert!(
-            verb.params.fields.iter().any(|field| field.secret()),
+            verb.params
+                .fields
+                .iter()
+                .any(schema::desc::FieldDesc::secret),
             "{method}"
         );
     }
