@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// How long the first attempt to connect may take, and how long the later ones at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
-const LAST_TRY: Duration = Duration::from_secs(60);
+const LAST_TRY: Duration = Duration::from_mins(1);
 
 const MARK: &str = "\n[lab-exit ";
 

@@ -79,6 +79,7 @@ impl Layer {
         let target = layer.dir.file_name().unwrap_or_default();
         symlink(target, &link).map_err(LabError::file("link", &link))?;
         fs::rename(&link, layers.join(name)).map_err(LabError::file("rename", &link))?;
+        forget_older(&layers, name, &layer.dir);
         Ok(layer)
     }
 
@@ -209,6 +210,24 @@ impl Layer {
     }
 }
 
+/// Takes away earlier layers of this name: each package that was ever tested would keep some hundred megabytes.
+fn forget_older(layers: &Path, name: &str, keep: &Path) {
+    let Ok(entries) = fs::read_dir(layers) else {
+        return;
+    };
+    let older = |file: &str| {
+        let key = file
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'));
+        key.is_some_and(|key| key.len() == 16 && key.chars().all(|c| c.is_ascii_hexdigit()))
+    };
+    for entry in entries.filter_map(std::result::Result::ok) {
+        if older(&entry.file_name().to_string_lossy()) && entry.path() != keep {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// Copies the recipe in and runs it.
 fn provision(host: &Host, recipe: &Path) -> Result<()> {
     let entries = fs::read_dir(recipe).map_err(LabError::file("read", recipe))?;
@@ -271,6 +290,20 @@ mod tests {
         );
         fs::write(&file, "two").unwrap();
         assert_ne!(first, recipe_key(&[file], "true").unwrap());
+    }
+
+    #[test]
+    fn earlier_layers_of_the_same_name_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = dir.path().join("installed-00000000000000aa");
+        let old = dir.path().join("installed-00000000000000bb");
+        let other = dir.path().join("installed-too-00000000000000bb");
+        for layer in [&keep, &old, &other] {
+            fs::create_dir(layer).unwrap();
+        }
+        forget_older(dir.path(), "installed", &keep);
+        assert!(keep.exists() && other.exists());
+        assert!(!old.exists());
     }
 
     #[test]
