@@ -42,10 +42,7 @@ impl Kernel {
             return Err(format!("{parent} can carry no VLAN"));
         }
         let (mac, mtu) = (beneath.mac, beneath.mtu);
-        let taken = self.vlans(parent.as_str()).find(|it| {
-            let kind = self.link(it.as_str()).map(|it| &it.kind);
-            matches!(kind, Some(LinkKind::Vlan { id: other, .. }) if *other == id)
-        });
+        let taken = self.ids.get(&(parent.clone(), id));
         match taken {
             Some(other) => Err(format!("{other} has id {id} on {parent}")),
             None => self.create(name, kind, mac, mtu),
@@ -85,10 +82,11 @@ impl Kernel {
         if let Some(clients) = self.state.dhcp.remove(name) {
             effects.dhcp.push((name.clone(), clients));
         }
-        if let LinkKind::Vlan { parent, .. } = &link.kind
-            && let Some(siblings) = self.vlans.get_mut(parent)
-        {
-            siblings.remove(name);
+        if let LinkKind::Vlan { parent, id } = &link.kind {
+            self.ids.remove(&(parent.clone(), *id));
+            if let Some(siblings) = self.vlans.get_mut(parent) {
+                siblings.remove(name);
+            }
         }
         if let Some(master) = link.master.clone() {
             if let Some(siblings) = self.ports.get_mut(&master) {

@@ -23,6 +23,7 @@ pub struct Kernel {
     state: Current,
     ports: HashMap<IfName, BTreeSet<IfName>>,
     vlans: HashMap<IfName, BTreeSet<IfName>>,
+    ids: HashMap<(IfName, u16), IfName>,
     pinned: BTreeSet<IfName>,
 }
 
@@ -59,6 +60,7 @@ impl Kernel {
         let mut kernel = Self {
             ports: HashMap::new(),
             vlans: HashMap::new(),
+            ids: HashMap::new(),
             pinned: BTreeSet::new(),
             state: Current::default(),
         };
@@ -208,7 +210,8 @@ impl Kernel {
             let ports = self.ports.entry(master.clone()).or_default();
             ports.insert(name.clone());
         }
-        if let LinkKind::Vlan { parent, .. } = &link.kind {
+        if let LinkKind::Vlan { parent, id } = &link.kind {
+            self.ids.insert((parent.clone(), *id), name.clone());
             let vlans = self.vlans.entry(parent.clone()).or_default();
             vlans.insert(name.clone());
         }
