@@ -57,7 +57,8 @@ make_disk() {
 # The virtual machine of /root/vm.xml, up to its greeting on the serial console.
 start_vm() {
     local xml
-    xml=$(sed -e "s/@VM_ID@/$vm/g; s/@POOL_ID@/$pool/g; s/@DOMAIN_ID@/$domain/g; s/@IMAGE_ID@/$image/g; s/@VOLUME_ID@/$volume/g" \
+    # The management network is not there yet; the console of the screen is the host's alone.
+    xml=$(sed -e 's|<listen type="network".*/>|<listen type="address" address="127.0.0.1"/>|' -e "s/@VM_ID@/$vm/g; s/@POOL_ID@/$pool/g; s/@DOMAIN_ID@/$domain/g; s/@IMAGE_ID@/$image/g; s/@VOLUME_ID@/$volume/g" \
         /root/vm.xml | jq -Rs .)
     call VM.create '{"vmID":"'$vm'","vmParams":{"vmId":"'$vm'","xml":'"$xml"'}}' >/dev/null
     until [ "$(vm_stats .status)" != WaitForLaunch ]; do sleep 1; done
