@@ -31,6 +31,7 @@ have_static_busybox() { have busybox &&
 have_devmapper() { any_file '/lib/*/libdevmapper.so.1.02*' || any_file '/usr/lib*/libdevmapper.so.1.02*' ||
     any_file '/usr/lib/*/libdevmapper.so.1.02*'; }
 # The client of another project that a test drives; on other families that test skips itself.
+have_py_yaml() { python3 -c 'import yaml' >/dev/null 2>&1 || /usr/bin/python3 -c 'import yaml' >/dev/null 2>&1; }
 have_stomp_py() { ! have apt-get || /usr/bin/python3 -c 'import stomp' >/dev/null 2>&1; }
 
 needs='
@@ -53,6 +54,7 @@ have ipmitool       | ipmitool                   | ipmitool
 have ipmi_sim       | openipmi                   | OpenIPMI-lanserv
 have awk            | mawk                       | gawk
 have_stomp_py       | python3-stomp              | -
+have_py_yaml        | python3-yaml               | python3-pyyaml
 have flock          | util-linux                 | util-linux-core
 '
 

@@ -275,7 +275,7 @@ fn complete_command() -> CommandLine {
 fn shell_arg() -> Arg {
     Arg::new("shell")
         .required(true)
-        .value_parser(PossibleValuesParser::new(Shell::NAMES))
+        .value_parser(value_parser!(Shell))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -405,8 +405,8 @@ pub(crate) fn patience(matches: &ArgMatches) -> Option<Patience> {
 /// The shell of a completion.
 pub(crate) fn shell(matches: &ArgMatches) -> Shell {
     matches
-        .get_one::<String>("shell")
-        .and_then(|name| Shell::named(name))
+        .get_one::<Shell>("shell")
+        .copied()
         .unwrap_or(Shell::Bash)
 }
 

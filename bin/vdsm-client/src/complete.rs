@@ -3,7 +3,7 @@
 //! The scripts for shells are small; they ask this program (`vdsm-client complete SHELL LINE`), so that verbs,
 //! parameters and their values follow from the declarations here too. Nothing is connected to.
 
-use clap::{Arg, Command as CommandLine};
+use clap::{Arg, Command as CommandLine, ValueEnum};
 use schema::{
     Namespace, VerbDecl,
     desc::{FieldDesc, Type},
@@ -12,27 +12,17 @@ use schema::{
 use crate::{cli, help, output::clean, words};
 
 /// A shell for which there is a script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
+    /// GNU's.
     Bash,
+    /// Z shell.
     Zsh,
+    /// fish.
     Fish,
 }
 
 impl Shell {
-    /// Their names on the command line.
-    pub(crate) const NAMES: [&str; 3] = ["bash", "zsh", "fish"];
-
-    /// By its name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        match name {
-            "bash" => Some(Self::Bash),
-            "zsh" => Some(Self::Zsh),
-            "fish" => Some(Self::Fish),
-            _ => None,
-        }
-    }
-
     /// What the shell reads once.
     pub(crate) fn script(self) -> &'static str {
         match self {
@@ -139,7 +129,11 @@ impl<'a> Typed<'a> {
                     )
                 })
                 .collect(),
-            Some(cli::COMPLETION) => Shell::NAMES.map(|name| candidate(name, "")).into(),
+            Some(cli::COMPLETION) => Shell::value_variants()
+                .iter()
+                .filter_map(Shell::to_possible_value)
+                .map(|shell| candidate(shell.get_name(), ""))
+                .collect(),
             Some(_) => Vec::new(),
         }
     }
