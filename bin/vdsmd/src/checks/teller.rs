@@ -14,6 +14,8 @@ use schema::{CallContext, Mismatch};
 
 /// The same mismatch is told once in this time.
 const QUIET: Duration = Duration::from_mins(1);
+/// Room in a full table is looked for once in this time: who floods it costs no walk each time.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Mismatches that are told apart.
 const PLACES: usize = 1024;
 /// Longest path that is told, bytes.
@@ -143,6 +145,8 @@ struct Table {
     told: HashMap<Same, Told>,
     /// All that find no place.
     others: Option<Told>,
+    /// When room was last looked for.
+    swept: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +178,8 @@ impl Table {
         if let Some(told) = self.told.get_mut(&same) {
             return told.turn(now);
         }
-        if self.told.len() >= PLACES {
+        if self.told.len() >= PLACES && now.saturating_sub(self.swept) >= SWEEP {
+            self.swept = now;
             self.told.retain(|_, told| !told.is_stale(now));
         }
         let first = Told {

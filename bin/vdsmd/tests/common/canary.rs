@@ -1,6 +1,8 @@
 //! Tokens that stand for secrets, and the search for them in whatever came out: as they are, in hex, in base64 at
 //! any place, and as in an URL.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose};
 
 /// Tokens that were given away as secrets.
@@ -51,7 +53,10 @@ fn excerpt(line: &str) -> &str {
 
 /// The forms in which a token may have leaked. Half of it is enough.
 fn shapes(token: &str) -> Vec<(&'static str, String)> {
-    let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = token.bytes().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
     let mut shapes = vec![
         ("first half", token[..16].to_owned()),
         ("second half", token[16..].to_owned()),
