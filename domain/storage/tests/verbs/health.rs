@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sim::storage::StorageWorld;
-use storage_model::ports::HostLease;
 use storage::StorageError;
+use storage_model::ports::HostLease;
 use uuid::Uuid;
 
 use crate::common::*;
