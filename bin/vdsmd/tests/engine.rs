@@ -71,7 +71,8 @@ fn ask_all(agent: &impl Serving, known: &Known) -> BTreeSet<&'static str> {
 fn parameters(verb: &VerbDecl, known: &Known) -> Value {
     let mut made = params::minimal(verb);
     for (name, value) in known {
-        if verb.params.field(name).is_some_and(|it| it.required()) {
+        let field = verb.params.field(name);
+        if field.is_some_and(schema::desc::FieldDesc::required) {
             made[*name] = value.clone();
         }
     }

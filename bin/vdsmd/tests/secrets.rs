@@ -428,7 +428,8 @@ fn a_leak_is_found() {
 fn a_leak_is_found_in_every_form() {
     let mut canaries = Canaries::default();
     let token = canaries.token();
-    let hex: String = token.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let hex = token.bytes().map(|byte| format!("{byte:02X}"));
+    let hex = hex.collect::<Vec<_>>().concat();
     let base64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     for text in [
         format!("a {token} b"),

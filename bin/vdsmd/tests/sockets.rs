@@ -176,7 +176,7 @@ fn sockets_that_cannot_be_served_are_named() {
         let place = Place::new();
         let folder = fs::File::open(place.dir.path()).unwrap();
         let (unix, _other) = UnixStream::pair().unwrap();
-        let (listener, port) = socket();
+        let (_listener, port) = socket();
         let connected = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let cases: [(OwnedFd, &str); 3] = [
             (folder.into(), "is not a TCP socket"),
