@@ -92,14 +92,10 @@ impl Host {
             .open(&disk)
             .map_err(LabError::file("open", &disk))?;
         io::copy(&mut file, &mut through).map_err(LabError::file("write", &disk))?;
-        let read = format!(
-            "dd if={DISK} bs=1M iflag=direct count={} status=none",
-            mebibytes(length)
-        );
-        self.check(&format!(
-            "set -o pipefail; {begin} && {read} | head -c {length} >{to}.new && {rest}"
-        ))
-        .map(drop)
+        let count = mebibytes(length);
+        let copy = format!("dd if={DISK} of={to}.new bs=1M iflag=direct count={count} status=none");
+        let command = format!("{begin} && {copy} && truncate -s {length} {to}.new && {rest}");
+        self.check(&command).map(drop)
     }
 
     fn successful(&self, command: String, output: Output) -> Result<Output> {

@@ -50,9 +50,7 @@ fn with_guest(lab: &Lab) -> Result<Host, Box<dyn std::error::Error>> {
 }
 
 fn number(text: &str) -> f64 {
-    text.trim()
-        .parse()
-        .unwrap_or_else(|_| panic!("no number: {text:?}"))
+    text.trim().parse().expect("the script prints a number")
 }
 
 #[test]
