@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Words of lab tests for the installed agent; sourced by bash in a lab host. Ids are fixed, so that a test finds after a
 # reboot what it made before.
 

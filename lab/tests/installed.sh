@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The recipe of the layer `installed`: a pristine host on which a user has installed the package. Runs in the folder of
 # the package; what fails ends it. No shebang: `make lab-check` hands it to bash.
 

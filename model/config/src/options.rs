@@ -201,7 +201,7 @@ options! {
 
     /// Ours. Fencing: switching the power of other hosts, in Engine's name.
     [fencing] Fencing {
-        /// Folder of the programs fence_<agent>.
+        /// Folder of the programs `fence_AGENT`.
         agent_dir: PathBuf = "/usr/sbin", path();
         /// Seconds that an agent may run; then it is killed, with all that it started. Engine waits 180 s for the
         /// answer (its vdsTimeout).

@@ -8,8 +8,8 @@
 //! A server may have a file of revocation lists ([`ServerTls::revoked`]); with one, every client's certificate
 //! must be covered by a list of its issuer and not stand in it. A list that is overdue still counts.
 //!
-//! Look next: [`keeper`] (files that change while the server runs), [`validity`] (until when certificates hold),
-//! [`names`] (the optional comparison of a client's name with its address).
+//! Look next: `keeper.rs` (files that change while the server runs), `validity.rs` (until when certificates hold),
+//! `names.rs` (the optional comparison of a client's name with its address).
 
 pub(crate) mod keeper;
 pub(crate) mod names;
