@@ -6,7 +6,7 @@
 //!     let host = lab.host(1).start()?; // from a snapshot: seconds
 //!     let said = host.run("echo hello; exit 3")?;
 //!     assert_eq!((said.code, said.stdout.as_str()), (3, "hello\n"));
-//!     Ok(())
+//!     Ok::<_, hosts::LabError>(())
 //! });
 //! # }
 //! ```
