@@ -232,6 +232,15 @@ mod tests {
         );
     }
 
+    /// Held by each test that starts a guest: one looks whether any is left in this process.
+    static ONE_GUEST: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    fn alone() -> std::sync::MutexGuard<'static, ()> {
+        ONE_GUEST
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// The same guest under software emulation: the sector itself is right, whatever KVM does.
     #[test]
     fn the_sector_boots_under_tcg() {
@@ -239,6 +248,7 @@ mod tests {
             println!("skipped: {QEMU} is not installed");
             return;
         }
+        let _alone = alone();
         let result = boot(Path::new(QEMU), "tcg", Duration::from_mins(1)).unwrap();
         assert_eq!(
             result.exit,
@@ -254,6 +264,7 @@ mod tests {
             println!("skipped: {QEMU} is not installed");
             return;
         }
+        let _alone = alone();
         let started = Instant::now();
         let verdict = probe(QEMU, Duration::from_secs(5));
         println!("{verdict} ({:?})", started.elapsed());
