@@ -197,11 +197,18 @@ impl Agent {
     }
 }
 
+/// A port of 127.0.0.1 for a guest's screen. Other daemons on this machine choose ports of their own, and from 32768
+/// on the kernel gives ports to whoever connects.
+fn free_port() -> u32 {
+    let is_free = |port: &u32| std::net::TcpListener::bind(("127.0.0.1", *port as u16)).is_ok();
+    let next = || 20_000 + (std::process::id() + PORTS.fetch_add(1, Ordering::Relaxed)) % 12_000;
+    std::iter::repeat_with(next).find(is_free).unwrap()
+}
+
 /// With what Engine sends and a session daemon could not take: host CPU, labels, a network to listen on.
 fn engine_like(n: u32) -> CreateRequest {
     let id = vm_id(n);
-    // Other daemons on this machine choose ports of their own.
-    let port = 20_000 + std::process::id() % 20_000 + PORTS.fetch_add(1, Ordering::Relaxed);
+    let port = free_port();
     let xml = xml(n, &[disk(n)])
         .replace("port='-1'", &format!("port='{port}' autoport='no'"))
         .replace(
