@@ -26,7 +26,8 @@ impl Default for Isolation {
     fn default() -> Self {
         Self {
             watch: Watch::default(),
-            timeout: Duration::from_mins(2),
+            // A bound for what hangs, not a measure: the machine may be busy.
+            timeout: Duration::from_mins(10),
         }
     }
 }
