@@ -182,7 +182,12 @@ fn write(world: &World, path: &str, text: Option<&str>) -> Result<()> {
             .with_context(|| format!("cannot remove {path}"));
     };
     keep_original(world, path, &target)?;
-    let before = fs::metadata(&target).ok();
+    // A file that is there and cannot be looked at must not get another owner and mode.
+    let before = match fs::metadata(&target) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot look at {path}")),
+    };
     let mode = before
         .as_ref()
         .map_or(0o644, |it| it.permissions().mode() & 0o7777);
