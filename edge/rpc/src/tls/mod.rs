@@ -145,35 +145,28 @@ fn read_certificates(
     what: &'static str,
     path: &PathBuf,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {
+    read_all(what, path)
+}
+
+fn read_revocations(path: &PathBuf) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    read_all("revocation list", path)
+}
+
+/// All of a kind in a PEM file; none is an error.
+fn read_all<T: PemObject>(what: &'static str, path: &PathBuf) -> Result<Vec<T>, Error> {
     let fail = |source| Error::Pem {
         what,
         path: path.clone(),
         source,
     };
-    let certificates = CertificateDer::pem_file_iter(path)
+    let all = T::pem_file_iter(path)
         .map_err(fail)?
         .collect::<Result<Vec<_>, _>>()
         .map_err(fail)?;
-    if certificates.is_empty() {
+    if all.is_empty() {
         return Err(fail(rustls_pki_types::pem::Error::NoItemsFound));
     }
-    Ok(certificates)
-}
-
-fn read_revocations(path: &PathBuf) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
-    let fail = |source| Error::Pem {
-        what: "revocation list",
-        path: path.clone(),
-        source,
-    };
-    let lists = CertificateRevocationListDer::pem_file_iter(path)
-        .map_err(fail)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    if lists.is_empty() {
-        return Err(fail(rustls_pki_types::pem::Error::NoItemsFound));
-    }
-    Ok(lists)
+    Ok(all)
 }
 
 /// Verifies that a server's certificate chains to the roots and is valid now; compares no name.
