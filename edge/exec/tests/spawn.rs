@@ -100,6 +100,15 @@ fn open_fds(pid: i32) -> Vec<String> {
     fds
 }
 
+/// Parent, process group and session of process `pid` (proc_pid_stat(5)). Zero stands for one
+/// outside of this PID namespace, so that getsid(2) would be no answer.
+fn relations(pid: i32) -> [i32; 3] {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let mut fields = fields.split(' ').skip(1).map(|f| f.parse().unwrap());
+    [(); 3].map(|()| fields.next().unwrap())
+}
+
 #[test]
 fn a_background_program_is_nobodys_child_and_writes_its_log() {
     let dir = tempfile::tempdir().unwrap();
@@ -117,26 +126,11 @@ fn a_background_program_is_nobodys_child_and_writes_its_log() {
         assert!(Instant::now() < deadline);
         thread::sleep(Duration::from_millis(5));
     }
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap();
-    let fields: Vec<i32> = stat
-        .rsplit(')')
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .skip(1)
-        .map(|f| f.parse().unwrap_or(0))
-        .collect();
     let own = i32::try_from(std::process::id()).unwrap();
-    assert_ne!(fields[0], own, "not our child");
-    assert_eq!(fields[1], process.pid, "its own group");
-    assert_ne!(
-        fields[2],
-        rustix::process::getsid(None)
-            .unwrap()
-            .as_raw_nonzero()
-            .get(),
-        "another session"
-    );
+    let [parent, group, session] = relations(process.pid);
+    assert_ne!(parent, own, "not our child");
+    assert_eq!(group, process.pid, "its own group");
+    assert_ne!(session, relations(own)[2], "another session");
     // The program that the shell becomes opens its libraries for a moment.
     while open_fds(process.pid) != ["0", "1", "2"] {
         assert!(

@@ -2,6 +2,7 @@
 //! mount namespace of its own may make. Use them within `guard::isolated!`, which makes one for root.
 
 use std::{
+    collections::HashMap,
     env,
     ffi::CString,
     fs,
@@ -155,10 +156,15 @@ impl SlowQemuImg {
             let line = fs::read(entry.path().join("cmdline")).ok()?;
             let mut words = line.split(|byte| *byte == 0);
             let named = words.next()? == b"/bin/sh" && words.next()? == script;
-            (named && space == ours).then_some(())
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned();
+            (named && space == ours).then_some((entry.file_name().into_string().ok()?, parent))
         };
-        let processes = fs::read_dir("/proc").unwrap();
-        processes.filter_map(|entry| waits(entry.ok()?)).count()
+        let entries = fs::read_dir("/proc").unwrap();
+        let waiting: HashMap<_, _> = entries.filter_map(|entry| waits(entry.ok()?)).collect();
+        // Between the fork and the exec of its sleep a shell is there twice.
+        let forked = |parent: &&String| !waiting.contains_key(*parent);
+        waiting.values().filter(forked).count()
     }
 
     /// Waits until one has come to the closed gate.
