@@ -1,0 +1,15 @@
+//! Changes of the host's network, as root: what runs the plans of `net-model`, and the transaction around them.
+//!
+//! Only `supervdsmd` knows this crate. Two halves that meet in [`Machine`]: a transaction takes its checkpoint, has
+//! a plan run, verifies, and undoes; a machine (the kernel and its DHCP clients, or a model of it in tests) does.
+//!
+//! Look next: `machine.rs`.
+#![forbid(unsafe_code)]
+
+mod dhcp;
+mod error;
+mod machine;
+
+pub use dhcp::DhcpClients;
+pub use error::ApplyError;
+pub use machine::{Halted, Machine};

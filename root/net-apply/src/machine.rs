@@ -1,0 +1,34 @@
+//! What a transaction changes: the host's network, or a model of it.
+
+use std::time::Instant;
+
+use net_model::{Current, Planned, Step};
+
+use crate::ApplyError;
+
+/// The network of a host, in the hands of a transaction.
+///
+/// Nothing here decides: steps come planned, each with its undo. All calls end at `until`, whatever hangs.
+pub trait Machine: Send + Sync {
+    /// What is there now, with shaping and DHCP clients.
+    fn current(&self, until: Instant) -> Result<Current, ApplyError>;
+
+    /// Runs steps in their order; lanes ([`net_model::Plan::lanes`]) may run at the same time. Idempotent: what is
+    /// so already is success. Stops at the first failure, when the lanes that run have come to their end.
+    fn run(&self, steps: &[Planned], until: Instant) -> Result<(), Halted>;
+
+    /// Runs steps that undo, in their order, over every failure; answers what failed.
+    fn undo(&self, steps: &[Step], until: Instant) -> Vec<ApplyError>;
+}
+
+/// A run that came to a halt.
+#[derive(Debug, thiserror::Error)]
+#[error("step {failed} failed")]
+pub struct Halted {
+    /// Which steps were done, by their places in the run, rising. With lanes it need not be the first so many.
+    pub done: Vec<usize>,
+    /// The place of the step that failed; whether it changed something is not known.
+    pub failed: usize,
+    /// Why.
+    pub source: ApplyError,
+}
