@@ -222,6 +222,10 @@ pub struct DhcpClient {
     pub table: u32,
     /// Does it bring the host's name servers?
     pub dns: bool,
+    /// IPv6 only: it asks for no lease and hears routers alone (SLAAC: the kernel makes the addresses, the client the
+    /// routes, rules and name servers that go with them).
+    #[serde(default)]
+    pub stateless: bool,
 }
 
 /// A step in its place.
@@ -343,6 +347,9 @@ impl fmt::Display for Step {
             Self::AddRule { rule } | Self::RemoveRule { rule } => write!(out, "rule {rule}"),
             Self::SetQos { device, class, qos } => write!(out, "{device}: qos of {class}: {qos}"),
             Self::RemoveQos { device, class } => write!(out, "{device}: qos of {class}"),
+            Self::StartDhcp { link, client } if client.stateless => {
+                write!(out, "{link}: advertisements of routers")
+            }
             Self::StartDhcp { link, client } => write!(out, "{link}: dhcp {}", client.family),
             Self::StopDhcp { link, family } => write!(out, "{link}: dhcp {family}"),
             Self::SetNameservers { servers } => {

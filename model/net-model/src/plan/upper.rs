@@ -122,7 +122,8 @@ impl Planner<'_> {
     ) -> Result<(), NetError> {
         for family in Family::ALL {
             let link = top.clone();
-            if !network.ip(family).dhcp {
+            let ip = network.ip(family);
+            if !ip.dhcp && !ip.autoconf {
                 self.push(Step::StopDhcp { link, family })?;
                 continue;
             }
@@ -135,6 +136,7 @@ impl Planner<'_> {
                     own
                 },
                 dns: network.default_route && network.nameservers.is_empty(),
+                stateless: !ip.dhcp,
             };
             self.push(Step::StartDhcp { link, client })?;
         }

@@ -573,7 +573,7 @@ fn ip_holds(state: &Current, network: &Network, top: &IfName, link: &Link) -> Re
         }
         let clients = state.dhcp.get(top).into_iter().flatten();
         let runs = clients.filter(|it| it.family == family).count();
-        ensure(runs == usize::from(ip.dhcp), "DHCP client")?;
+        ensure(runs == usize::from(ip.dhcp || ip.autoconf), "DHCP client")?;
     }
     let settings = link.ipv6.unwrap();
     ensure(
