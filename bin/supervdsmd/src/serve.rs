@@ -117,6 +117,10 @@ fn execute(policy: &Policy, request: &Request) -> Result<Reply, Refusal> {
             let outcome = ownership::set(policy, request)?;
             Ok(Reply::Ownership { outcome })
         }
+        other => Err(Refusal::NotHere {
+            what: Asked(Some(other)).to_string(),
+            why: "networks are not managed by this helper yet".to_owned(),
+        }),
     }
 }
 
@@ -150,7 +154,7 @@ impl Audit {
             Reply::Ownership { outcome } => {
                 info!(target: "audit", pid, uid, %request, ?outcome, ms);
             }
-            Reply::Pong {} | Reply::Version { .. } => {
+            _ => {
                 info!(target: "audit", pid, uid, %request, outcome = "done", ms);
             }
         }
@@ -164,6 +168,20 @@ impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => f.write_str("none"),
+            Some(Request::NetworkChange(it)) => {
+                write!(f, "network_change(persist: {})", it.persist)
+            }
+            Some(Request::NetworkRollback(it)) => {
+                write!(f, "network_rollback({}, {})", it.set, it.back)
+            }
+            Some(Request::NetworkPlan(_)) => f.write_str("network_plan"),
+            Some(Request::NetworkState {}) => f.write_str("network_state"),
+            Some(Request::NetworkPersist {}) => f.write_str("network_persist"),
+            Some(Request::NetworkRestore(it)) => write!(f, "network_restore(force: {})", it.force),
+            Some(Request::ArpProbe(it)) => {
+                write!(f, "arp_probe({}, {} targets)", it.device, it.targets.len())
+            }
+            Some(Request::Lldp(it)) => write!(f, "lldp({} nics)", it.nics.len()),
             Some(Request::Ping {}) => f.write_str("ping"),
             Some(Request::Version {}) => f.write_str("version"),
             Some(Request::SetOwnership(it)) => write!(

@@ -8,7 +8,7 @@
 //!
 //! Look next: `facts.rs` (what a host is), `sample.rs` (what it does), and the parsers: `proc.rs`, `cpu.rs`,
 //! `memory.rs`, `links.rs`, `netlink.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`; `network/` is the network in the words
-//! of `net-model`.
+//! of `net-model`, `netconf.rs` its files.
 #![forbid(unsafe_code)]
 
 pub mod clock;
@@ -19,6 +19,7 @@ mod firmware;
 mod links;
 mod memory;
 mod mounts;
+pub mod netconf;
 mod netlink;
 pub mod network;
 mod os;

@@ -98,33 +98,22 @@ impl Client {
 
     fn call(&self, name: &'static str, request: Request) -> Result<Reply, ClientError> {
         let until = Instant::now() + self.deadline;
-        let stream = self.connect().map_err(|source| ClientError::Connect {
-            socket: self.socket.clone(),
-            source,
-        })?;
-        let lost = |source| ClientError::Lost {
-            request: name,
-            source,
-        };
-        let mut timed = Timed::new(&stream, until);
-        let protocol = PROTOCOL;
-        // A helper that refuses at once (too many clients) may close before it reads: its answer still counts.
-        let sent = write_frame(&mut timed, &encode(&Call { protocol, request }));
-        let body = match (read_frame(&mut timed), sent) {
-            (Ok(body), _) => body,
-            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(lost(error)),
-        };
-        match decode(&body) {
-            Ok(Reply::Refused(source)) => Err(ClientError::Refused {
-                request: name,
-                source,
-            }),
-            Ok(reply) => Ok(reply),
-            Err(why) => Err(ClientError::Nonsense { request: name, why }),
-        }
+        call_on(&self.connect()?, name, request, until)
     }
 
-    fn connect(&self) -> std::io::Result<UnixStream> {
+    /// For a request that names no time of its own.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    pub(crate) fn connect(&self) -> Result<UnixStream, ClientError> {
+        self.stream().map_err(|source| ClientError::Connect {
+            socket: self.socket.clone(),
+            source,
+        })
+    }
+
+    fn stream(&self) -> std::io::Result<UnixStream> {
         let fd = socket_with(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -138,7 +127,40 @@ impl Client {
     }
 }
 
-fn nonsense(request: &'static str, reply: &Reply) -> ClientError {
+/// One request and its answer.
+pub(crate) fn call_on(
+    stream: &UnixStream,
+    name: &'static str,
+    request: Request,
+    until: Instant,
+) -> Result<Reply, ClientError> {
+    let mut timed = Timed::new(stream, until);
+    let protocol = PROTOCOL;
+    // A helper that refuses at once (too many clients) may close before it reads: its answer still counts.
+    let sent = write_frame(&mut timed, &encode(&Call { protocol, request }));
+    read_reply(&mut timed, name).map_err(|error| match (error, sent) {
+        (ClientError::Lost { .. }, Err(source)) => lost(name, source),
+        (error, _) => error,
+    })
+}
+
+pub(crate) fn read_reply(timed: &mut Timed<'_>, name: &'static str) -> Result<Reply, ClientError> {
+    let body = read_frame(timed).map_err(|source| lost(name, source))?;
+    match decode(&body) {
+        Ok(Reply::Refused(source)) => Err(ClientError::Refused {
+            request: name,
+            source,
+        }),
+        Ok(reply) => Ok(reply),
+        Err(why) => Err(ClientError::Nonsense { request: name, why }),
+    }
+}
+
+pub(crate) fn lost(request: &'static str, source: FrameError) -> ClientError {
+    ClientError::Lost { request, source }
+}
+
+pub(crate) fn nonsense(request: &'static str, reply: &Reply) -> ClientError {
     let why = format!("{reply:?}").chars().take(100).collect();
     ClientError::Nonsense { request, why }
 }

@@ -7,8 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Largest frame, bytes without its length.
-pub const MAX_FRAME: usize = 16 << 10;
+/// Largest frame, bytes without its length: a change, or a plan, of 1,000 networks and more.
+pub const MAX_FRAME: usize = 32 << 20;
+
+/// What is made room for before it has come, bytes.
+const FIRST_ROOM: usize = 64 << 10;
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
@@ -103,8 +106,12 @@ pub fn read_frame(from: &mut impl Read) -> Result<Vec<u8>, FrameError> {
     if length == 0 || length > MAX_FRAME {
         return Err(FrameError::Length { length });
     }
-    let mut body = vec![0; length];
-    from.read_exact(&mut body)?;
+    // Room grows with what comes, not with what is announced.
+    let mut body = Vec::with_capacity(length.min(FIRST_ROOM));
+    from.take(length as u64).read_to_end(&mut body)?;
+    if body.len() < length {
+        return Err(FrameError::Short);
+    }
     Ok(body)
 }
 
@@ -187,7 +194,7 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().expect("a pair");
         let until = Instant::now() + Duration::from_millis(200);
         let mut timed = Timed::new(&ours, until);
-        let frame = vec![1; MAX_FRAME];
+        let frame = vec![1; 16 << 10];
         let error = (0..1000).find_map(|_| write_frame(&mut timed, &frame).err());
         assert!(matches!(error, Some(FrameError::TimedOut)), "{error:?}");
     }

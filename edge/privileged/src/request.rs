@@ -3,9 +3,15 @@
 //! The enums are closed and refuse unknown fields; the newtypes can only be built valid, from code and from
 //! the wire alike.
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
+use net_model::{IfName, Plan};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::network::{
+    Applied, ArpAnswer, ArpProbe, Lldp, LldpState, NetworkChange, NetworkPlan, NetworkRestore,
+    NetworkRollback, NetworkState, Restored, Stored,
+};
 
 /// Version of this protocol; both sides must have the same.
 pub const PROTOCOL: u32 = 1;
@@ -35,6 +41,22 @@ pub enum Request {
     Version {},
     /// Give a file or folder to one of the known owners.
     SetOwnership(SetOwnership),
+    /// Change networks; goes on, see [`crate::network`].
+    NetworkChange(Box<NetworkChange>),
+    /// Change networks back to an older generation; goes on, see [`crate::network`].
+    NetworkRollback(NetworkRollback),
+    /// What would a change do?
+    NetworkPlan(Box<NetworkPlan>),
+    /// What does the helper know?
+    NetworkState {},
+    /// Store the running set as the persistent one.
+    NetworkPersist {},
+    /// Bring the persistent set back.
+    NetworkRestore(NetworkRestore),
+    /// Who has these addresses?
+    ArpProbe(ArpProbe),
+    /// What do the neighbours tell?
+    Lldp(Lldp),
 }
 
 /// Sets owner, group and mode of one file or folder beneath an allowed root. No symbolic link is followed.
@@ -203,6 +225,28 @@ pub enum Reply {
         /// Was there anything to do?
         outcome: Outcome,
     },
+    /// To [`Request::NetworkChange`] and [`Request::NetworkRollback`], first: made, verified, pending.
+    NetworkApplied(Applied),
+    /// To [`crate::network::Word::Confirm`], and to [`Request::NetworkPersist`].
+    NetworkStored(Stored),
+    /// To [`crate::network::Word::Undo`]: all is as it was.
+    NetworkUndone {},
+    /// To [`Request::NetworkPlan`].
+    NetworkPlan(Box<Plan>),
+    /// To [`Request::NetworkState`].
+    NetworkState(Box<NetworkState>),
+    /// To [`Request::NetworkRestore`].
+    NetworkRestored(Restored),
+    /// To [`Request::ArpProbe`]: those who answered.
+    Arp {
+        /// In the order of their coming.
+        answers: Vec<ArpAnswer>,
+    },
+    /// To [`Request::Lldp`].
+    Lldp {
+        /// By card.
+        nics: BTreeMap<IfName, LldpState>,
+    },
     /// Not done.
     Refused(Refusal),
 }
@@ -273,6 +317,41 @@ pub enum Refusal {
     Owner {
         /// Which.
         owner: Owner,
+    },
+    /// Networks: the change cannot be, or failed and is undone. The number is VDSM's.
+    #[error("{message} (code {code})")]
+    Network {
+        /// VDSM's number.
+        code: u32,
+        /// Why.
+        message: String,
+    },
+    /// Networks: the change failed, and not all of it could be undone.
+    #[error("{message} (code {code}); not as before: {}", left.join("; "))]
+    NetworkLeft {
+        /// VDSM's number.
+        code: u32,
+        /// Why it failed.
+        message: String,
+        /// What is not as it was before, each on a line.
+        left: Vec<String>,
+    },
+    /// Networks: another change is being made or waits to be confirmed.
+    #[error("another change of networks is under way, since {since_ms} ms")]
+    NetworkBusy {
+        /// How long, ms.
+        since_ms: u64,
+    },
+    /// Networks: the change starts from what the files do not say any more. Read them and ask again.
+    #[error("the running configuration has changed since the request was made")]
+    NetworkStale {},
+    /// The helper does not do this here.
+    #[error("{what}: {why}")]
+    NotHere {
+        /// What was asked.
+        what: String,
+        /// Why not.
+        why: String,
     },
     /// A system call said no.
     #[error("{call}: error {errno}")]
