@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use config::Config;
 use host::fence::Fencer;
-use schema::{CallContext, VdsmError};
+use schema::{CallContext, VdsmError, VerbDecl};
 use storage::StorageManager;
 use storage_model::ports::Journal;
 use tasks::{TaskManager, TaskOutput, TaskSpec};
@@ -40,6 +40,26 @@ impl Agent {
     /// Are VMs still being found?
     pub(crate) fn recovering(&self) -> bool {
         self.vms.is_recovering()
+    }
+
+    /// The error of what needs iSCSI, on a host that has none.
+    pub(crate) fn needs_iscsi(&self) -> Result<(), VdsmError> {
+        let iscsi = self.host.iscsi();
+        if iscsi.available {
+            Ok(())
+        } else {
+            Err(errors::no_iscsi(&iscsi.reason))
+        }
+    }
+
+    /// Answers a verb that is declared only: if its subject cannot be on this host, that is the reason.
+    pub(crate) fn not_implemented(&self, verb: &VerbDecl) -> VdsmError {
+        match verb.namespace {
+            "ISCSIConnection" => self.needs_iscsi(),
+            _ => Ok(()),
+        }
+        .err()
+        .unwrap_or_else(|| VdsmError::not_implemented(verb.method))
     }
 
     /// Is what is not as declared an error, even if it can be understood?

@@ -35,6 +35,12 @@ pub(crate) fn vm(error: VmError) -> VdsmError {
     }
 }
 
+/// What needs iSCSI cannot be on this host.
+pub(crate) fn no_iscsi(reason: &str) -> VdsmError {
+    let why = format!("iSCSI is not available on this host: {reason}");
+    Code::iSCSISetupError.value(why)
+}
+
 /// An error of fencing. What the agent says of its failure is the whole text, as upstream answers it.
 pub(crate) fn fence(error: FenceError) -> VdsmError {
     match error {
@@ -127,6 +133,13 @@ mod tests {
                 }
             );
         }
+    }
+
+    #[test]
+    fn a_host_without_iscsi_has_an_error_of_its_own() {
+        let error = no_iscsi("iscsiadm is not installed");
+        let text = "Failed to setup iSCSI subsystem: 'iSCSI is not available on this host: iscsiadm is not installed'";
+        assert_eq!((error.code, error.message.as_str()), (465, text));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::Config;
 use host::{
-    Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler, Settings, Version,
+    Availability, Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler, Settings, Version,
 };
 use libvirt::{DomainCapabilitiesQuery, Libvirt};
 use observe::{Host, ObserveError};
@@ -101,6 +101,11 @@ impl HostView {
             version: &Version::default(),
             last_client_iface: interface.as_deref(),
         })
+    }
+
+    /// Is iSCSI there? Looked for now, with a few looks at paths.
+    pub(crate) fn iscsi(&self) -> Availability {
+        host::iscsi(&self.observed.parts())
     }
 
     /// `Host.getHardwareInfo`.

@@ -69,7 +69,7 @@ impl Front {
             return checks::dispatch(&agent, &context, verb, call.params.as_deref());
         };
         if !verb.implemented {
-            return Err(VdsmError::not_implemented(verb.method));
+            return Err(agent.not_implemented(verb));
         }
         let turn = lane.turn(verb, &call.context.gone).await?;
         let params = call.params.clone();

@@ -14,7 +14,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Agent, Serving as _, guarded, params, wait_for};
-use schema::{RpcCode, VerbDecl};
+use schema::{Code, RpcCode, VerbDecl};
 use serde_json::{Value, json};
 
 /// Verbs that are called after all others, since they change how the agent itself behaves.
@@ -43,7 +43,15 @@ fn every_declared_verb_answers_and_what_is_not_implemented_says_so() {
                 "{}: {code} {text}",
                 verb.method
             );
-            if code == i64::from(RpcCode::NotImplemented.number()) {
+            let lacking = code == i64::from(Code::iSCSISetupError.number());
+            if lacking && verb.namespace == "ISCSIConnection" {
+                assert!(!std::path::Path::new("/usr/sbin/iscsiadm").exists());
+                assert!(
+                    text.contains("iSCSI is not available on this host"),
+                    "{text}"
+                );
+                refused.insert(verb.method);
+            } else if code == i64::from(RpcCode::NotImplemented.number()) {
                 assert!(text.contains(verb.method), "{text}");
                 refused.insert(verb.method);
             }

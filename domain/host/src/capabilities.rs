@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use host_model::{Cpu, Facts, FcHost, Kdump, NumaNode, Os, PackageVersion, Packages};
 
 use crate::{
-    Features, Hypervisor, Inputs, Interfaces, LibvirtVersion, Version, interfaces::interfaces,
+    Availability, Features, Hypervisor, Inputs, Interfaces, LibvirtVersion, Version,
+    interfaces::interfaces, optional,
 };
 
 /// What the host can do. What is not known is `None`, or empty.
@@ -94,6 +95,8 @@ pub struct Capabilities {
     pub tsc_scaling: bool,
     /// What the agent itself can do.
     pub features: Features,
+    /// What the host may lack, by name.
+    pub optional: BTreeMap<&'static str, Availability>,
     /// Interface through which the last client came.
     pub last_client_iface: Option<String>,
 }
@@ -151,6 +154,7 @@ impl Capabilities {
             tsc_frequency: hypervisor.tsc_frequency.clone(),
             tsc_scaling: hypervisor.tsc_scaling,
             features: features.clone(),
+            optional: optional(facts, inputs.hypervisor),
             last_client_iface: inputs.last_client_iface.map(str::to_owned),
         }
     }

@@ -4,7 +4,7 @@
 //! [`Capabilities`], [`HardwareInfo`], [`HostStats`]. They know nothing of the wire: numbers are numbers, what is
 //! not known is `None`. The only state is [`Sampler`]: the last two samples.
 //!
-//! Look next: `inputs.rs`, `capabilities.rs`, `interfaces.rs` (its network part), `hypervisor.rs` (what libvirt's
+//! Look next: `inputs.rs`, `capabilities.rs`, `interfaces.rs` (its network part), `optional.rs` (what the host may lack), `hypervisor.rs` (what libvirt's
 //! XML tells), `stats.rs`, `hardware.rs`.
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod hardware;
 mod hypervisor;
 mod inputs;
 mod interfaces;
+mod optional;
 mod stats;
 
 pub use capabilities::{Capabilities, CpuCounts, cluster_levels};
@@ -23,4 +24,5 @@ pub use hardware::HardwareInfo;
 pub use hypervisor::{Hypervisor, LibvirtVersion};
 pub use inputs::{Features, Inputs, Settings, Version};
 pub use interfaces::{BondInfo, BridgeInfo, Interfaces, Ip, NicInfo, VlanInfo};
+pub use optional::{Availability, iscsi, optional};
 pub use stats::{CoreStats, HostStats, NodeStats, Sampler, Usage};

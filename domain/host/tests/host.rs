@@ -6,7 +6,7 @@ use host::{
     Capabilities, Features, HostStats, Hypervisor, Inputs, Sampler, Settings, Usage, Version,
     cluster_levels,
 };
-use host_model::{Cpu, CpuTimes, Facts, NumaNode, Sample};
+use host_model::{Cpu, CpuTimes, Facts, NumaNode, Part, Sample};
 use proptest::prelude::*;
 
 const CAPS: &str = r"<capabilities>
@@ -226,4 +226,56 @@ proptest! {
             prop_assert!((0.0..=100.0).contains(&value), "{}", value);
         }
     }
+}
+
+#[test]
+fn what_a_host_lacks_is_named_with_what_to_do() {
+    let mut facts = Facts::default();
+    let of = |facts: &Facts, name: &str| {
+        let all = host::optional(facts, None);
+        all.get(name).cloned().expect("a feature of this name")
+    };
+    for (name, it) in host::optional(&facts, None) {
+        assert!(!it.available && !it.reason.is_empty(), "{name}: {it:?}");
+    }
+    assert!(of(&facts, "iscsi").reason.contains("open-iscsi"));
+
+    facts.parts.present.insert(Part::Iscsiadm);
+    assert!(of(&facts, "iscsi").available && host::iscsi(&facts.parts).available);
+    assert!(
+        of(&facts, "iscsi").reason.contains("no use of it yet"),
+        "nothing is promised"
+    );
+    facts.parts.masked.insert("iscsid.service".into());
+    let masked = host::iscsi(&facts.parts);
+    assert!(!masked.available && masked.reason.contains("systemctl unmask iscsid.service"));
+
+    // Installed, then running; masked goes before not running.
+    facts.parts.present.insert(Part::SanlockLibrary);
+    assert!(of(&facts, "sanlock").reason.contains("does not run"));
+    facts.parts.masked.insert("sanlock.service".into());
+    assert!(of(&facts, "sanlock").reason.contains("is masked"));
+    facts.parts.masked.clear();
+    facts.parts.present.insert(Part::SanlockSocket);
+    assert!(of(&facts, "sanlock").available);
+}
+
+#[test]
+fn kvm_is_what_guests_run_by() {
+    let kvm = |device: bool, hypervisor: Option<&Hypervisor>| {
+        let mut facts = Facts::default();
+        if device {
+            facts.parts.present.insert(Part::KvmDevice);
+        }
+        host::optional(&facts, hypervisor)["kvm"].clone()
+    };
+    assert!(kvm(true, Some(&hypervisor(true))).available);
+    let broken = kvm(true, Some(&hypervisor(false)));
+    assert!(!broken.available && broken.reason.contains("did not work"));
+    assert!(
+        kvm(false, Some(&hypervisor(false)))
+            .reason
+            .contains("no /dev/kvm")
+    );
+    assert!(kvm(true, None).reason.contains("libvirt"));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use host_model::{Facts, Link, Network};
 
 use crate::{Host, ObserveError, Observed, cpu, files::Reader, firmware, links, memory, mounts};
-use crate::{netlink, os, packages, proc};
+use crate::{netlink, os, packages, parts, proc};
 
 impl Host {
     /// All facts. Takes a few milliseconds of reading /proc and /sys.
@@ -51,6 +51,7 @@ impl Host {
                 .map(|text| os::vnc_tls(&text)),
             affinity: self.affinity(),
             network: self.network(&mut reader),
+            parts: parts::parts(&mut reader),
             kernel,
         };
         let problems = reader.problems;

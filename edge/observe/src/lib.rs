@@ -7,7 +7,7 @@
 //! [`clock`] is the only place of the wall clock.
 //!
 //! Look next: `facts.rs` (what a host is), `sample.rs` (what it does), and the parsers: `proc.rs`, `cpu.rs`,
-//! `memory.rs`, `links.rs`, `netlink.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`; `network/` is the network in the words
+//! `memory.rs`, `links.rs`, `netlink.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`; `parts.rs` (what is optional); `network/` is the network in the words
 //! of `net-model`, `netconf.rs` its files.
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod netlink;
 pub mod network;
 mod os;
 mod packages;
+mod parts;
 mod proc;
 mod sample;
 

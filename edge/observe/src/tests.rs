@@ -504,6 +504,42 @@ fn an_empty_root_is_a_host_without_facts() {
 }
 
 #[test]
+fn optional_parts_are_seen_when_they_come_and_go() {
+    use host_model::Part;
+    let dir = tree(&[
+        ("/usr/sbin/fence_ipmilan", ""),
+        ("/usr/sbin/iscsid", ""),
+        ("/bin/lvm", ""),
+    ]);
+    let host = Host::at(dir.path());
+    let present = || host.parts().present;
+    assert_eq!(present(), [Part::Lvm, Part::FenceAgent].into());
+    std::fs::write(dir.path().join("usr/sbin/iscsiadm"), "").expect("a file");
+    assert!(present().contains(&Part::Iscsiadm));
+    std::fs::remove_file(dir.path().join("usr/sbin/fence_ipmilan")).expect("it was there");
+    assert_eq!(present(), [Part::Lvm, Part::Iscsiadm].into());
+    let library = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let library = dir.path().join(library);
+    std::fs::create_dir_all(&library).expect("a folder");
+    std::fs::write(library.join("libsanlock_client.so.1"), "").expect("a file");
+    assert!(present().contains(&Part::SanlockLibrary));
+}
+
+#[test]
+fn masked_units_are_links_to_null() {
+    let dir = tree(&[("/etc/systemd/system/own.service", "[Unit]\n")]);
+    let units = dir.path().join("etc/systemd/system");
+    for (name, target) in [
+        ("iscsid.service", "/dev/null"),
+        ("alias.service", "own.service"),
+    ] {
+        std::os::unix::fs::symlink(target, units.join(name)).expect("a link");
+    }
+    let masked = Host::at(dir.path()).parts().masked;
+    assert_eq!(masked, ["iscsid.service".to_owned()].into());
+}
+
+#[test]
 fn packages_are_read_again_when_they_change() {
     let stanza = |version: &str| {
         format!("Package: lvm2\nStatus: install ok installed\nVersion: {version}\n\n")

@@ -6,12 +6,13 @@
 //!
 //! Beside facts there is [`HostPort`]: how hosts and ports are written wherever they are.
 //!
-//! Look next: `network.rs` for interfaces, addresses and routes; `sample.rs` for samples; `address.rs` for
-//! `host:port`.
+//! Look next: `network.rs` for interfaces, addresses and routes; `sample.rs` for samples; `parts.rs` for what
+//! is optional; `address.rs` for `host:port`.
 #![forbid(unsafe_code)]
 
 mod address;
 mod network;
+mod parts;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use address::{Host, HostError, HostPort, HostPortError, Zone};
 pub use network::{
     Address, AddressScope, Bond, Bridge, Link, LinkCounters, LinkKind, Network, Route, VlanLink,
 };
+pub use parts::{Part, Parts, Place};
 pub use sample::{CpuTimes, Sample};
 
 /// What a host is.
@@ -73,6 +75,8 @@ pub struct Facts {
     pub affinity: Vec<u32>,
     /// Network.
     pub network: Network,
+    /// What is optional, and there.
+    pub parts: Parts,
 }
 
 /// `/proc/cpuinfo`, of the first processor.

@@ -2,6 +2,7 @@
 
 use schema::{
     CallContext, Done, StoragePoolApi, Str, VdsmError,
+    domain::DomainType,
     pool::{
         Connect, ConnectStorageServer, ConnectionParams, ConnectionStatus, Create, Destroy,
         Disconnect, DisconnectStorageServer, GetInfo, GetSpmStatus, PoolDomain, PoolFullInfo,
@@ -111,6 +112,16 @@ impl StoragePoolApi for Agent {
         _: &CallContext,
         p: ConnectStorageServer,
     ) -> Answer<Vec<ConnectionStatus>> {
+        if p.domain_type == DomainType::Iscsi
+            && let Err(error) = self.needs_iscsi()
+        {
+            tracing::warn!(code = error.code, "{}", error.message);
+            let failed = |it: ConnectionParams| ConnectionStatus {
+                id: it.id,
+                status: error.code,
+            };
+            return Ok(p.connections.into_iter().map(failed).collect());
+        }
         let servers = p.connections.into_iter().map(server).collect::<Vec<_>>();
         let domain_type = words::domain_type_of(p.domain_type);
         let answers = self.storage.connect_storage_server(domain_type, &servers);

@@ -288,28 +288,41 @@ call StoragePool.connect '{"storagepoolID":"'$pool'","hostID":1,"scsiKey":"'$poo
 fn lab_package_without_iscsi_and_with_it_later() {
     hosts::test("lab_package_without_iscsi", |lab| -> Outcome {
         let host = installed(lab)?;
-        let name = "vdsm-client --timeout 300 Host getCapabilities | jq -r .ISCSIInitiatorName";
+        let capability = |path: &str| {
+            let ask =
+                format!("vdsm-client --timeout 300 -o json Host getCapabilities | jq -r '{path}'");
+            host.check_for(&ask, LONG)
+        };
+        let discover = "echo '{\"host\":\"127.0.0.1\",\"port\":\"3260\"}' | vdsm-client --timeout 300 ISCSIConnection discoverSendTargets -f -";
         assert_eq!(
             host.run("command -v iscsiadm")?.code,
             1,
             "the image has no open-iscsi"
         );
         for _ in 0..3 {
-            assert_eq!(host.check_for(name, LONG)?, "");
+            assert_eq!(capability(".ISCSIInitiatorName")?, "");
         }
+        let told = capability(".features.iscsi | \"\\(.available) \\(.reason)\"")?;
+        assert!(
+            told.starts_with("false iscsiadm is not installed"),
+            "{told}"
+        );
+        // What the image has is there; what of it does not run is told.
+        assert_eq!(
+            capability(".features | [.lvm, .nfs, .multipath, .lldp] | map(.available) | all")?,
+            "true"
+        );
+        let ovs = capability(".features.ovs | \"\\(.available) \\(.reason)\"")?;
+        assert!(ovs.starts_with("false its daemons do not run"), "{ovs}");
         let errors =
             host.check("journalctl -u vdsmd -p err --no-pager -q | grep -i iscsi || true")?;
         assert_eq!(errors, "");
         connect_a_pool(&host)?;
-        let discover = host.run_for(
-            "echo '{\"host\":\"127.0.0.1\",\"port\":\"3260\"}' | vdsm-client --timeout 300 ISCSIConnection discoverSendTargets -f -",
-            LONG,
-        )?;
-        assert!(!discover.success());
-        println!(
-            "figure: discoverSendTargets without iSCSI: {}",
-            discover.stderr.trim()
-        );
+        let refused = host.run_for(discover, LONG)?;
+        assert!(!refused.success());
+        for word in ["465", "iSCSI is not available on this host"] {
+            assert!(refused.stderr.contains(word), "{}", refused.stderr);
+        }
         let before = host.check("systemctl show -P MainPID vdsmd")?;
         host.check_for(
             "dpkg -i /var/lib/lab/debs/open-iscsi_*.deb /var/lib/lab/debs/lib*isns*.deb /var/lib/lab/debs/lib*iscsi*.deb 2>&1 || \
@@ -317,9 +330,19 @@ fn lab_package_without_iscsi_and_with_it_later() {
             LONG,
         )?;
         assert!(
-            host.check_for(name, LONG)?.starts_with("iqn."),
+            capability(".ISCSIInitiatorName")?.starts_with("iqn."),
             "seen at once"
         );
+        assert_eq!(capability(".features.iscsi.available")?, "true");
+        let refused = host.run_for(discover, LONG)?;
+        assert!(
+            !refused.stderr.contains("iSCSI is not available"),
+            "{}",
+            refused.stderr
+        );
+        host.check("systemctl mask --now iscsid.service iscsid.socket 2>&1")?;
+        let masked = capability(".features.iscsi.reason")?;
+        assert!(masked.contains("iscsid.service is masked"), "{masked}");
         assert_eq!(
             host.check("systemctl show -P MainPID vdsmd")?,
             before,

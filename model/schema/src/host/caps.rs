@@ -157,6 +157,16 @@ wire! {
         boot_time "bootTime": Option<Str<u64>>,
         /// What cinderlib needs to connect.
         connector_info: Option<BTreeMap<String, serde_json::Value>>,
+        /// What a host may lack (iSCSI, sanlock, Open vSwitch, ...), by name; looked for at each call. Not of VDSM.
+        features: BTreeMap<String, Feature>,
+    }
+
+    /// Something of the host that the agent does without if need be.
+    pub struct Feature {
+        /// Is all there that it needs?
+        available: bool,
+        /// Why not, and what to do; or what else is to know of it. Empty if there is nothing to say.
+        reason: String,
     }
 
     /// Where a thread of the processor is. Engine needs numbers.

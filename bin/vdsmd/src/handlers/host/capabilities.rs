@@ -108,7 +108,16 @@ pub(super) fn capabilities(host: host::Capabilities) -> wire::Capabilities {
         last_client_iface: host.last_client_iface,
         boot_time: None,
         connector_info: None,
+        features: host.optional.into_iter().map(optional).collect(),
     }
+}
+
+fn optional((name, it): (&'static str, host::Availability)) -> (String, wire::Feature) {
+    let feature = wire::Feature {
+        available: it.available,
+        reason: it.reason,
+    };
+    (name.to_owned(), feature)
 }
 
 /// `Host.getHardwareInfo`.
