@@ -20,6 +20,14 @@ pub enum ApplyError {
         /// Its answer.
         source: Refusal,
     },
+    /// Something else stands where the step wants to put its own.
+    #[error("\"{step}\" cannot be done: {why}")]
+    InTheWay {
+        /// The step.
+        step: Box<Step>,
+        /// What is there.
+        why: String,
+    },
     /// The kernel did not answer.
     #[error("no answer to \"{step}\"")]
     Unanswered {

@@ -9,7 +9,9 @@
 mod dhcp;
 mod error;
 mod machine;
+mod resolver;
 
 pub use dhcp::DhcpClients;
 pub use error::ApplyError;
 pub use machine::{Halted, Machine};
+pub use resolver::Resolver;

@@ -31,4 +31,6 @@ pub struct Halted {
     pub failed: usize,
     /// Why.
     pub source: ApplyError,
+    /// What failed in other lanes that ran at the same time.
+    pub others: Vec<(usize, ApplyError)>,
 }
