@@ -30,6 +30,11 @@ impl Act {
         Self::with(message, NLM_F_CREATE | NLM_F_APPEND)
     }
 
+    /// Make it where the kernel puts new ones, before what is alike but not the same (`ip route prepend`).
+    pub fn prepend(message: RouteNetlinkMessage) -> Self {
+        Self::with(message, NLM_F_CREATE)
+    }
+
     /// Change or remove what is there.
     pub fn change(message: RouteNetlinkMessage) -> Self {
         Self::with(message, 0)

@@ -25,7 +25,7 @@ const ERROR: u16 = 2;
 /// `NLMSG_DONE`: the end of a dump.
 const DONE: u16 = 3;
 /// Greatest datagram that the kernel makes for a dump (it takes 32 KiB pages at most).
-const DATAGRAM: usize = 64 << 10;
+pub(crate) const DATAGRAM: usize = 64 << 10;
 /// Acts in one datagram: their acknowledgements fit into the smallest usual receive buffer.
 const TOGETHER: usize = 64;
 /// How often a dump is tried while what it dumps changes.
@@ -49,6 +49,45 @@ impl Channel {
             deadline,
             buffer: Vec::with_capacity(DATAGRAM),
         })
+    }
+
+    /// Bounds each call from here on.
+    pub fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// The index of the interface of this name, in the namespace of the socket.
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        rustix::net::netdevice::name_to_index(&self.socket, name).ok()
+    }
+
+    /// One thing that a `Get...` message names; or the kernel's reason why not.
+    pub fn get(
+        &mut self,
+        request: &RouteNetlinkMessage,
+    ) -> Result<Result<RouteNetlinkMessage, Refusal>, NetlinkError> {
+        let until = Instant::now() + self.deadline;
+        let sequence = self.next();
+        let mut bytes = Vec::new();
+        append(&mut bytes, request, NLM_F_REQUEST, sequence);
+        self.send(&bytes)?;
+        loop {
+            self.receive(until)?;
+            for frame in frames(&self.buffer) {
+                let frame = frame?;
+                if frame.sequence != sequence {
+                    continue;
+                }
+                if frame.kind == ERROR
+                    && let Some(refusal) = Refusal::read(frame.flags, frame.payload)
+                {
+                    return Ok(Err(refusal));
+                }
+                if let Some(found) = inner(&frame)? {
+                    return Ok(Ok(found));
+                }
+            }
+        }
     }
 
     /// Everything of a kind: `request` is one of the `Get...` messages. A list that changed while it was made
@@ -217,7 +256,7 @@ fn append(bytes: &mut Vec<u8>, message: &RouteNetlinkMessage, flags: u16, sequen
     }
 }
 
-fn inner(frame: &Frame<'_>) -> Result<Option<RouteNetlinkMessage>, NetlinkError> {
+pub(crate) fn inner(frame: &Frame<'_>) -> Result<Option<RouteNetlinkMessage>, NetlinkError> {
     let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(frame.whole);
     match message.map(|it| it.payload) {
         Ok(NetlinkPayload::InnerMessage(inner)) => Ok(Some(inner)),

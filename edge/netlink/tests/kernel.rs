@@ -52,6 +52,20 @@ fn everything_is_dumped_over_one_socket() {
     }
 }
 
+#[test]
+fn one_is_asked_for_by_its_name() {
+    let mut channel = channel();
+    let mut ask = |name: &str| {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.into()));
+        channel.get(&RouteNetlinkMessage::GetLink(link)).unwrap()
+    };
+    assert_eq!(names(&[ask("lo").unwrap()]), ["lo"]);
+    assert!(ask("vt-no-such-link").unwrap_err().is(Errno::NODEV));
+    assert_eq!(channel.index_of("lo"), Some(1));
+    assert_eq!(channel.index_of("vt-no-such-link"), None);
+}
+
 /// No interface has this number.
 const NOBODY: u32 = i32::MAX as u32;
 
