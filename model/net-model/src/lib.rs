@@ -9,7 +9,7 @@
 //!
 //! Beside it: [`netconf`] (upstream's files), [`netconf::generations`] (what to write where so that no crash hurts), [`restore`] (which networks,
 //! in what order), [`Tables`] and [`source_routing`], [`probe`] (reachability with hysteresis), [`rates`]
-//! (counters to rates), [`qos`], [`bond`].
+//! (counters to rates), [`qos`], [`bond`], [`lldp`] (what neighbours tell).
 //!
 //! Look next: `network.rs` and `bond/` (desired), `current.rs` (there), `step.rs`, `plan/`, `kernel.rs` (what the kernel makes of a step).
 #![forbid(unsafe_code)]
@@ -23,9 +23,11 @@ mod config;
 mod current;
 mod error;
 mod kernel;
+pub mod lldp;
 mod names;
 pub mod netconf;
 mod network;
+mod pattern;
 mod plan;
 pub mod probe;
 pub mod qos;
@@ -53,6 +55,7 @@ pub use network::{
     Base, BridgeConfig, DEFAULT_MTU, Ip, MAX_MTU, MIN_MTU, MIN_MTU_V6, Network, RouteKind,
     StaticRoute, Switch,
 };
+pub use pattern::matches;
 pub use plan::plan;
 pub use qos::{Curve, HostQos, QosClass};
 pub use step::{DhcpClient, Ipv6Setting, Plan, Planned, Stage, Step, undo};

@@ -1,0 +1,55 @@
+//! Has something happened that clients should look at? Upstream tells them of an address that a DHCP server gave and
+//! of a bond that sends by another port; here carriers, ports and addresses of all that capabilities tell of count, and
+//! nothing that guests do: their taps come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use net_model::{Cidr, Current, IfName, LinkKind};
+
+use crate::Shown;
+
+/// What of the networks is worth an event when it differs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Digest {
+    links: BTreeMap<IfName, LinkDigest>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct LinkDigest {
+    carrier: bool,
+    master: Option<IfName>,
+    active: Option<IfName>,
+    aggregator: Option<u16>,
+    addresses: BTreeSet<Cidr>,
+}
+
+impl Digest {
+    /// Of what is there.
+    pub fn of(current: &Current, shown: &Shown) -> Self {
+        let links = current.links.iter();
+        let told = links.filter(|(name, link)| shown.has(current, name, link));
+        let links = told.map(|(name, link)| {
+            let lasting = link.addresses.iter().filter(|it| !it.is_link_local());
+            let mut digest = LinkDigest {
+                carrier: link.carrier,
+                master: link.master.clone(),
+                aggregator: link.aggregator,
+                addresses: lasting.map(|it| it.cidr).collect(),
+                active: None,
+            };
+            match &link.kind {
+                LinkKind::Bond(state) => {
+                    digest.active.clone_from(&state.active_slave);
+                    digest.aggregator = state.aggregator;
+                }
+                // It has one as soon as a guest's tap is in it.
+                LinkKind::Bridge(_) => digest.carrier = true,
+                _ => {}
+            }
+            (name.clone(), digest)
+        });
+        Self {
+            links: links.collect(),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The policy of a change: read, refuse, ask root, wait for the client, make it last or have it undone.
+//!
+//! States of the one change that may be under way:
+//!
+//! ```text
+//! idle ──setup──▶ made by root ──no check, or confirmed──▶ lasting ──▶ idle
+//!                     └── not confirmed in time ──▶ undone by root ──▶ idle
+//! ```
+//!
+//! A second change meanwhile is refused, as upstream refuses it. Whatever dies in the middle, root undoes what was not
+//! confirmed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use net_model::{
+    Config, Current, Desired, IfName, NetError, Plan, canonicalize, request::SetupRequest, validate,
+};
+
+use crate::{
+    Change, LldpState, NetworkError, NetworkInfo, Observer, Pending, Root, RootState, Shown, View,
+    confirm::Confirmations,
+};
+
+/// Beyond the time that a client has: root's own limit comes after the agent's, and is for an agent that hangs.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The host's networks as the verbs see them.
+pub struct NetworkManager {
+    observer: Arc<dyn Observer>,
+    root: Arc<dyn Root>,
+    shown: Shown,
+    turn: Mutex<()>,
+    confirmations: Confirmations,
+    dirty: AtomicBool,
+    changes: AtomicU64,
+}
+
+/// What a dry run tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Foreseen {
+    /// The steps.
+    pub plan: Plan,
+    /// The networks after the last of them.
+    pub info: NetworkInfo,
+}
+
+impl NetworkManager {
+    /// A manager over these ports.
+    pub fn new(observer: Arc<dyn Observer>, root: Arc<dyn Root>, shown: Shown) -> Self {
+        let manager = Self {
+            observer,
+            root,
+            shown,
+            turn: Mutex::default(),
+            confirmations: Confirmations::default(),
+            dirty: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
+        };
+        manager.look_for_dirt();
+        manager
+    }
+
+    /// `Host.setupNetworks`: answers when the change lasts.
+    pub fn setup(&self, request: &SetupRequest) -> Result<(), NetworkError> {
+        let _turn = self.turn()?;
+        let done = self.setup_in_turn(request);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.look_for_dirt();
+        done
+    }
+
+    fn setup_in_turn(&self, request: &SetupRequest) -> Result<(), NetworkError> {
+        let desired = self.desired(request)?;
+        let options = &request.options;
+        let time = Duration::from_secs(options.connectivity_timeout.into());
+        let change = Change {
+            desired,
+            persist: options.commit_on_success,
+            confirm_within: time + GRACE,
+        };
+        let pending = self.root.change(change)?;
+        for step in pending.steps() {
+            tracing::info!(target: "vdsm.network", "{}", step.trim());
+        }
+        if options.connectivity_check && !self.confirmations.wait(time) {
+            return Err(give_up(pending, time));
+        }
+        Ok(pending.confirm()?)
+    }
+
+    /// `Host.setupNetworks` with `dryRun`: what would be done.
+    pub fn foresee(&self, request: &SetupRequest) -> Result<Foreseen, NetworkError> {
+        let _turn = self.turn()?;
+        let desired = self.desired(request)?;
+        let config = desired.after.clone();
+        let plan = self.root.plan(desired)?;
+        let mut info = self.info_of(&plan.result, &config, Some(&foreseen(&plan)));
+        let persistent = self.persistent();
+        info.dirty = !request.options.commit_on_success && !same(&config, &persistent);
+        Ok(Foreseen { plan, info })
+    }
+
+    /// What a request makes of what is there, refused where it cannot be.
+    fn desired(&self, request: &SetupRequest) -> Result<Desired, NetworkError> {
+        for stranger in request.strangers() {
+            tracing::warn!(target: "vdsm.network", "{stranger}: nobody knows this key; it is kept in the files");
+        }
+        let (running, problems) = self.observer.running()?;
+        tell(&problems);
+        let current = self.observer.current()?;
+        let desired = canonicalize(request, &running, &current)?;
+        validate(&current, &desired)?;
+        Ok(desired)
+    }
+
+    /// `Host.confirmConnectivity`.
+    pub fn confirm(&self) {
+        self.confirmations.note();
+    }
+
+    /// `Host.setSafeNetworkConfig`.
+    pub fn set_safe(&self) -> Result<(), NetworkError> {
+        let _turn = self.turn()?;
+        self.root.persist()?;
+        self.look_for_dirt();
+        Ok(())
+    }
+
+    /// The networks part of the capabilities. Answers while a change is under way, and without root.
+    pub fn info(&self) -> Result<NetworkInfo, NetworkError> {
+        let current = self.observer.current()?;
+        let (running, problems) = self.observer.running()?;
+        tell(&problems);
+        let state = match self.root.state() {
+            Ok(state) => Some(state),
+            Err(error) => {
+                tracing::debug!(target: "vdsm.network", %error, "networks without what root knows");
+                None
+            }
+        };
+        let mut info = self.info_of(&current, &running, state.as_ref());
+        info.dirty = !same(&running, &self.persistent());
+        self.dirty.store(info.dirty, Ordering::Relaxed);
+        Ok(info)
+    }
+
+    fn info_of(&self, current: &Current, config: &Config, root: Option<&RootState>) -> NetworkInfo {
+        let figures = self.observer.figures().unwrap_or_else(|error| {
+            tracing::warn!(target: "vdsm.network", %error, "interfaces without speed");
+            BTreeMap::new()
+        });
+        NetworkInfo::of(&View {
+            current,
+            config,
+            root,
+            figures: &figures,
+            shown: &self.shown,
+        })
+    }
+
+    /// `Host.getLldp`: what neighbours tell those of these cards that are there; none named: all cards.
+    pub fn lldp(&self, names: &[String]) -> Result<BTreeMap<String, LldpState>, NetworkError> {
+        let asked: BTreeSet<IfName> = if names.is_empty() {
+            let all = self.info()?.nics.into_keys();
+            all.filter_map(|it| IfName::new(&it).ok()).collect()
+        } else {
+            let all = names.iter().map(|it| IfName::new(it));
+            all.collect::<Result<_, _>>()?
+        };
+        if asked.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let told = self.root.lldp(asked)?.into_iter();
+        Ok(told.map(|(nic, it)| (nic.to_string(), it)).collect())
+    }
+
+    /// Does the running configuration differ from the one that will come back after a start of the host? As it was seen
+    /// last: after each change, and whenever capabilities were asked for.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Relaxed)
+    }
+
+    /// Is a change under way?
+    pub fn is_changing(&self) -> bool {
+        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// How many changes there were, undone ones too.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    fn look_for_dirt(&self) {
+        if let Ok((running, _)) = self.observer.running() {
+            let dirty = !same(&running, &self.persistent());
+            self.dirty.store(dirty, Ordering::Relaxed);
+        }
+    }
+
+    /// One that cannot be read is told, and counts as empty: a restart would bring nothing back.
+    fn persistent(&self) -> Config {
+        match self.observer.persistent() {
+            Ok((config, _)) => config,
+            Err(error) => {
+                tracing::warn!(target: "vdsm.network", "{error}");
+                Config::default()
+            }
+        }
+    }
+
+    fn turn(&self) -> Result<MutexGuard<'_, ()>, NetworkError> {
+        match self.turn.try_lock() {
+            Ok(turn) => Ok(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(NetworkError::Busy),
+        }
+    }
+}
+
+fn same(running: &Config, persistent: &Config) -> bool {
+    running.networks == persistent.networks && running.bonds == persistent.bonds
+}
+
+fn tell(problems: &[NetError]) {
+    for problem in problems {
+        tracing::warn!(target: "vdsm.network", "{problem}");
+    }
+}
+
+/// Has a change undone that nobody confirmed.
+fn give_up(pending: Box<dyn Pending>, time: Duration) -> NetworkError {
+    tracing::warn!(target: "vdsm.network", seconds = time.as_secs(), "nobody confirmed: the change is undone");
+    let left = match pending.undo() {
+        Ok(()) => None,
+        Err(error) => {
+            tracing::error!(target: "vdsm.network", %error, "the change is not known to be undone");
+            Some(error.to_string())
+        }
+    };
+    NetworkError::NotConfirmed { left }
+}
+
+/// What root would know after a plan.
+fn foreseen(plan: &Plan) -> RootState {
+    RootState {
+        clients: plan.result.dhcp.clone(),
+        qos: plan.result.qos.clone(),
+        ..RootState::default()
+    }
+}
