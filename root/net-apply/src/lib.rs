@@ -9,9 +9,11 @@
 mod dhcp;
 mod error;
 mod machine;
+mod resolv;
 mod resolver;
 
 pub use dhcp::DhcpClients;
 pub use error::ApplyError;
 pub use machine::{Halted, Machine};
+pub use resolv::ResolvConf;
 pub use resolver::Resolver;
