@@ -9,7 +9,7 @@
 //! - [`Command::run`]: run to the end, the usual way; secrets go through [`Command::stdin`].
 //! - [`Command::spawn`]: a child that lives longer, with a handle ([`Child`]) that ends it when dropped.
 //! - [`Command::spawn_daemon`]: a program in the background that outlives the caller ([`Process`]).
-//! - [`qemu_img`], [`kvm`], [`fence`]: typed verbs.
+//! - [`qemu_img`], [`kvm`], [`fence`], [`lldptool`]: typed verbs.
 //!
 //! Where to look next: [`mod@command`] what is asked for, `run.rs` the wait, `sys.rs` the only unsafe code
 //! (clone, the steps between it and execve), `process.rs` trees and identities of processes.
@@ -23,6 +23,7 @@ mod daemon;
 mod error;
 pub mod fence;
 pub mod kvm;
+pub mod lldptool;
 pub mod process;
 pub mod qemu_img;
 mod run;

@@ -25,6 +25,7 @@ pub mod network;
 mod os;
 mod packages;
 mod parts;
+pub mod probe;
 mod proc;
 mod sample;
 

@@ -58,6 +58,6 @@ pub use network::{
 pub use pattern::matches;
 pub use plan::plan;
 pub use qos::{Curve, HostQos, QosClass};
-pub use step::{DhcpClient, Ipv6Setting, Plan, Planned, Stage, Step, undo};
+pub use step::{DhcpClient, Ipv6Setting, Plan, Planned, Stage, Step, lanes, undo};
 pub use tables::{FIRST_TABLE, TABLES, Tables, needs_table};
 pub use validate::validate;

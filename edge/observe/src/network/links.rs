@@ -49,21 +49,21 @@ pub(super) fn add_addresses(
     }
 }
 
-fn messages(links: &[RouteNetlinkMessage]) -> impl Iterator<Item = &LinkMessage> {
+pub(crate) fn messages(links: &[RouteNetlinkMessage]) -> impl Iterator<Item = &LinkMessage> {
     links.iter().filter_map(|it| match it {
         RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
     })
 }
 
-fn name(link: &LinkMessage) -> Option<IfName> {
+pub(crate) fn name(link: &LinkMessage) -> Option<IfName> {
     link.attributes.iter().find_map(|it| match it {
         LinkAttribute::IfName(name) => IfName::new(name).ok(),
         _ => None,
     })
 }
 
-fn link(message: &LinkMessage, indexes: &Indexes, nics: &[&str]) -> Link {
+pub(super) fn link(message: &LinkMessage, indexes: &Indexes, nics: &[&str]) -> Link {
     let flags = message.header.flags;
     let mut link = Link::new(kind(message, indexes, nics), Mac::default());
     link.up = flags.contains(LinkFlags::Up);

@@ -3,12 +3,14 @@
 //! What the kernel does not know stays empty: the DHCP clients that run (who started them knows), and shaping
 //! (its reader is `net-apply`, which makes it).
 //!
-//! Look next: `links.rs` (interfaces; `bond.rs` and `bridge.rs` for their attributes), `routes.rs` (routes and rules).
+//! Look next: `counters.rs` (what interfaces moved), `watch.rs` (news of interfaces), `links.rs` (interfaces; `bond.rs` and `bridge.rs` for their attributes), `routes.rs` (routes and rules).
 
 mod bond;
 mod bridge;
-mod links;
+pub mod counters;
+pub(crate) mod links;
 mod routes;
+pub mod watch;
 
 use std::{collections::BTreeMap, fs, io::Read as _, path::Path, time::Duration};
 
@@ -58,7 +60,7 @@ pub fn network(deadline: Duration, nics: &[&str]) -> Result<(Current, Indexes), 
 }
 
 /// All interfaces, without their counters.
-fn all_links() -> RouteNetlinkMessage {
+pub(crate) fn all_links() -> RouteNetlinkMessage {
     let mut request = LinkMessage::default();
     let mask = vec![LinkExtentMask::SkipStats];
     request.attributes.push(LinkAttribute::ExtMask(mask));
