@@ -5,9 +5,9 @@ use std::{io, path::PathBuf, time::Duration};
 use anyhow::Result;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::configure::Module;
+use crate::{configure::Module, network};
 
-/// Private agents for development, certificates, vdsm.conf, and the demo.
+/// The host made ready, its networks, private agents for development, certificates, vdsm.conf, and the demo.
 #[derive(Debug, Parser)]
 #[command(name = "vdsm-tool", version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -34,6 +34,14 @@ pub(crate) enum Command {
     ValidateConfig(StateArgs),
     /// Take back what configure changed in other programs' configuration
     RemoveConfig(RemoveArgs),
+    /// Show what a request to set up networks would do to this host, and change nothing
+    NetPlan(network::PlanArgs),
+    /// Take the networks back to an older generation of their files
+    NetRollback(network::RollbackArgs),
+    /// Tell what the root helper knows about networks: a pending change, the last restoration, DHCP clients
+    NetState(network::StateArgs),
+    /// Bring the networks back as they were made safe, as a boot does
+    RestoreNets(network::RestoreArgs),
     /// Print a completion script
     Completion(CompletionArgs),
     /// Print the manual page

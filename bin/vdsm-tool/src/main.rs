@@ -1,10 +1,11 @@
-//! `vdsm-tool`: the host made ready for the agent, private agents for development, certificates, `vdsm.conf`, the demo.
+//! `vdsm-tool`: the host made ready for the agent, its networks from a shell, private agents for development,
+//! certificates, `vdsm.conf`, the demo.
 //!
 //! A private agent is a `vdsmd` with a libvirt daemon of its own, everything beneath one folder and nothing
 //! of the machine's own services touched. Programs are started through the crate `exec` alone.
 //!
 //! Look next: `cli.rs` (what can be asked for), `dev/` (starting, ending and finding private agents),
-//! `configure/` (the host),
+//! `configure/` (the host), `network/` (its networks),
 //! `certs.rs` (certificates), `settings.rs` (`vdsm.conf`), `demo/` (the demo, which talks to an agent through `vdsm-client` only).
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod configure;
 mod demo;
 mod dev;
 mod interrupt;
+mod network;
 mod output;
 mod settings;
 
@@ -26,7 +28,7 @@ use crate::cli::{Cli, Command, DevCommand};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::problem(&format!("{error:#}"));
             ExitCode::FAILURE
@@ -34,8 +36,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
-    match cli.command {
+fn run(cli: Cli) -> Result<ExitCode> {
+    let done = match cli.command {
+        // These have exit codes of their own.
+        Command::NetPlan(args) => return network::plan(&args),
+        Command::NetRollback(args) => return network::rollback(&args),
+        Command::NetState(args) => return network::state(&args),
+        Command::RestoreNets(args) => return network::restore(&args),
         Command::Dev(dev) => match dev.command {
             DevCommand::Up(args) => dev::up(&args),
             DevCommand::Down(args) => dev::down(&args),
@@ -50,5 +57,6 @@ fn run(cli: Cli) -> Result<()> {
         Command::RemoveConfig(args) => configure::remove(&args),
         Command::Completion(args) => cli::completion(args.shell),
         Command::Man => cli::man(),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

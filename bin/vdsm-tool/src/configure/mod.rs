@@ -258,6 +258,12 @@ pub(crate) fn validate(args: &StateArgs) -> Result<()> {
     Ok(())
 }
 
+/// The agent's configuration, of the host beneath a folder.
+pub(crate) fn configuration(root: &Path) -> Result<Config> {
+    let loaded = Config::load(&sources(&World::new(root))?);
+    Ok(loaded.context("the agent's configuration is wrong")?.config)
+}
+
 /// All files that the agent reads.
 fn sources(world: &World) -> Result<Vec<Source>> {
     let mut dropins = Vec::new();
