@@ -69,7 +69,7 @@ content() { # source, path: prints the file as it is installed
     case $1 in
         bin:*) cat "$built/${1#bin:}" ;;
         gen:*) generate "${1#gen:}" ;;
-        packaging/systemd/*) sed "s|/usr/sbin/|$PREFIX/sbin/|" "$1" ;;
+        packaging/systemd/*) sed "s|/usr/sbin/|$PREFIX/sbin/|; s|=/usr/bin/vdsm|=$PREFIX/bin/vdsm|" "$1" ;;
         *) cat "$1" ;;
     esac | case $2 in
         *.gz) gzip -9n ;;
