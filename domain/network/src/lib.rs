@@ -7,7 +7,8 @@
 //!
 //! Nothing is kept here but the turn of the one change: what is, the kernel and the files say.
 //!
-//! Look next: `manager.rs`, `info.rs` (the whole), `ip.rs` (addresses and gateways), `digest.rs`.
+//! Look next: `manager.rs`, `info.rs` (the whole), `ip.rs` (addresses and gateways), `digest.rs`,
+//! `probe.rs` (which networks answer).
 #![forbid(unsafe_code)]
 
 mod confirm;
@@ -17,6 +18,7 @@ mod info;
 mod ip;
 mod manager;
 mod ports;
+mod probe;
 
 pub use digest::Digest;
 pub use error::{NetworkError, RootError};
@@ -24,3 +26,4 @@ pub use info::{BondInfo, BridgeInfo, NetInfo, NetworkInfo, NicInfo, Shown, View,
 pub use ip::IpInfo;
 pub use manager::{Foreseen, NetworkManager};
 pub use ports::{Change, LinkFigures, LldpState, Observer, Pending, Root, RootState, Tlv};
+pub use probe::{Asked, Kept, Notice, Reachability, words};
