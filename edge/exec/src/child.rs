@@ -141,6 +141,7 @@ impl Command {
             limits: self.limits(),
             umask: self.umask,
             private_mounts: self.private_mounts,
+            private_network: self.private_network,
         };
         Ok((plan, keep))
     }

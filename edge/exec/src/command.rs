@@ -79,6 +79,7 @@ pub struct Command {
     pub(crate) file_limit: Option<u64>,
     pub(crate) umask: Option<u32>,
     pub(crate) private_mounts: bool,
+    pub(crate) private_network: bool,
     pub(crate) marked: bool,
     pub(crate) stdio: [Stdio; 3],
 }
@@ -114,6 +115,7 @@ impl Command {
             file_limit: None,
             umask: None,
             private_mounts: false,
+            private_network: false,
             marked: false,
             stdio: [Stdio::Null, Stdio::Pipe, Stdio::Pipe],
         }
@@ -254,6 +256,14 @@ impl Command {
     #[must_use]
     pub fn private_mounts(mut self) -> Self {
         self.private_mounts = true;
+        self
+    }
+
+    /// In a network namespace of its own (needs privilege), in which there is a loopback, up, and nothing else. It goes
+    /// with the last process in it.
+    #[must_use]
+    pub fn private_network(mut self) -> Self {
+        self.private_network = true;
         self
     }
 

@@ -39,13 +39,14 @@ pub(crate) struct Plan {
     pub(crate) limits: Vec<(u32, u64)>,
     pub(crate) umask: Option<u32>,
     pub(crate) private_mounts: bool,
+    pub(crate) private_network: bool,
 }
 
 /// The step that failed, by name, and the system's answer.
 pub(crate) type StepError = (&'static str, Errno);
 
 /// The names of the steps; the child stores an index.
-const STEPS: [&str; 15] = [
+const STEPS: [&str; 17] = [
     "clone",
     "setpgid",
     "setrlimit",
@@ -61,6 +62,8 @@ const STEPS: [&str; 15] = [
     "setsid",
     "unshare",
     "mount",
+    "unshare the network",
+    "loopback up",
 ];
 
 /// What parent and child share. Raw pointers into `Plan`, which outlives the child's use of it.
@@ -277,6 +280,7 @@ fn become_program(shared: &Shared<'_>) -> c_int {
     for step in [
         place,
         part_mounts,
+        part_network,
         limit,
         switch_user,
         enter_folder,
@@ -358,6 +362,33 @@ fn part_mounts(plan: &Plan) -> Result<(), i32> {
     // SAFETY: constant texts; type and data play no part when only the propagation changes.
     if unsafe { libc::mount(none, root, ptr::null(), flags, ptr::null()) } < 0 {
         return Err(14);
+    }
+    Ok(())
+}
+
+/// A network of its own: a loopback that is up, nothing else.
+fn part_network(plan: &Plan) -> Result<(), i32> {
+    if !plan.private_network {
+        return Ok(());
+    }
+    // SAFETY: unshare takes no pointers. The child shares no descriptors and no memory of namespaces with others.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } < 0 {
+        return Err(15);
+    }
+    // SAFETY: no pointers. The descriptor is closed with all others before execve.
+    let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if socket < 0 {
+        return Err(16);
+    }
+    // SAFETY: all zeroes are a valid ifreq.
+    let mut request = unsafe { MaybeUninit::<libc::ifreq>::zeroed().assume_init() };
+    let [first, second, ..] = &mut request.ifr_name;
+    *first = b'l'.cast_signed();
+    *second = b'o'.cast_signed();
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: `request` is a valid ifreq with a zero-terminated name.
+    if unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) } < 0 {
+        return Err(16);
     }
     Ok(())
 }

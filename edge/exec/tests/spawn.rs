@@ -213,3 +213,29 @@ fn netns_private_mounts_are_seen_by_nobody_else() {
     let ours = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!ours.contains(dir.path().to_str().unwrap()));
 }
+
+#[test]
+fn netns_private_network_has_a_loopback_alone() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root");
+        return;
+    }
+    let show = "cat /proc/self/net/dev; cat /proc/self/net/fib_trie";
+    let command = Command::new("/bin/sh").args(["-c", show]);
+    let output = match command.private_network().run() {
+        Err(ExecError::Start {
+            step: "unshare the network",
+            ..
+        }) => {
+            println!("skipped: no right to unshare");
+            return;
+        }
+        result => result.unwrap(),
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let links = text.lines().filter(|it| it.contains(": "));
+    let links: Vec<&str> = links.filter_map(|it| it.split(':').next()).collect();
+    assert_eq!(links, ["    lo"], "{text}");
+    // The loopback has its address only while it is up.
+    assert!(text.contains("127.0.0.1"), "{text}");
+}

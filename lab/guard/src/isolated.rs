@@ -2,8 +2,11 @@
 
 use std::{env, path::Path, time::Duration};
 
-use exec::{Command, ExecError, Exit};
-use rustix::process::{getpid, set_child_subreaper};
+use exec::{Command, ExecError, Exit, Output};
+use rustix::{
+    mount::{MountFlags, mount},
+    process::{getpid, set_child_subreaper},
+};
 
 use crate::{Guard, Watch, fail};
 
@@ -13,11 +16,17 @@ const MARK: &str = "VDSM_GUARD_INSIDE";
 /// Set if the process has mounts of its own.
 const OWN_MOUNTS: &str = "VDSM_GUARD_OWN_MOUNTS";
 
+/// Set if the process has a network of its own.
+const OWN_NETWORK: &str = "VDSM_GUARD_OWN_NETWORK";
+
 /// How a test runs in its own process.
 #[derive(Debug, Clone)]
 pub struct Isolation {
     /// What is looked at; the fresh `TMPDIR` is added.
     pub watch: Watch,
+    /// In a network of its own: a loopback that is up, and `/sys` that shows this network. Where the machine does
+    /// not let us, the test is skipped.
+    pub network: bool,
     /// How long the test may take.
     pub timeout: Duration,
 }
@@ -26,6 +35,7 @@ impl Default for Isolation {
     fn default() -> Self {
         Self {
             watch: Watch::default(),
+            network: false,
             // A bound for what hangs, not a measure: the machine may be busy.
             timeout: Duration::from_mins(10),
         }
@@ -88,6 +98,13 @@ fn run_inside(isolation: &Isolation, test: impl FnOnce()) {
     let mut watch = isolation.watch.clone();
     watch.folders.push(env::temp_dir());
     watch.mounts |= env::var_os(OWN_MOUNTS).is_some();
+    if env::var_os(OWN_NETWORK).is_some() {
+        // A sysfs shows the network in which it was mounted.
+        let flags = MountFlags::empty();
+        if let Err(error) = mount("sysfs", "/sys", "sysfs", flags, None) {
+            fail(&format!("no /sys of this network: {error}"));
+        }
+    }
     let guard = Guard::with(watch);
     test();
     if let Err(leaks) = guard.finish() {
@@ -112,6 +129,16 @@ pub fn outcome(name: &str, isolation: &Isolation) -> Outcome {
         Err(error) => return failed(format!("the test binary cannot be found: {error}")),
     };
     let plain = || command(&program, name, isolation).env("TMPDIR", folder.path());
+    if isolation.network {
+        let command = plain().env(OWN_MOUNTS, "1").env(OWN_NETWORK, "1");
+        return match command.private_mounts().private_network().run() {
+            Err(ExecError::Start { step, .. }) if step != "execve" => Outcome {
+                passed: true,
+                report: format!("skipped: no network of its own: {step} is refused"),
+            },
+            result => judge(name, result),
+        };
+    }
     let result = match plain().env(OWN_MOUNTS, "1").private_mounts().run() {
         // Not root, or root without the right: then nothing is mounted either.
         Err(ExecError::Start {
@@ -119,6 +146,14 @@ pub fn outcome(name: &str, isolation: &Isolation) -> Outcome {
             ..
         }) => plain().run(),
         result => result,
+    };
+    judge(name, result)
+}
+
+fn judge(name: &str, result: Result<Output, ExecError>) -> Outcome {
+    let failed = |report: String| Outcome {
+        passed: false,
+        report,
     };
     let output = match result {
         Ok(output) => output,

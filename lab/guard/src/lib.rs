@@ -49,6 +49,23 @@ macro_rules! isolated {
     }};
 }
 
+/// As [`isolated!`], in a network of its own ([`Isolation::network`]).
+#[macro_export]
+macro_rules! in_network {
+    ($test:expr) => {{
+        fn here() {}
+        let isolation = $crate::Isolation {
+            network: true,
+            ..$crate::Isolation::default()
+        };
+        $crate::isolated_with(
+            &$crate::test_name(::std::any::type_name_of_val(&here)),
+            &isolation,
+            $test,
+        )
+    }};
+}
+
 /// What is looked at, and what is let pass.
 #[derive(Debug, Clone)]
 pub struct Watch {

@@ -304,3 +304,15 @@ seed!(seed_direct, || {
 fn a_dropped_guard_fails_the_test() {
     assert_found("seed_direct", &["1 left behind", "/etc/group"]);
 }
+
+#[test]
+fn netns_a_network_of_its_own() {
+    guard::in_network!(|| {
+        let seen = std::fs::read_dir("/sys/class/net").unwrap();
+        let seen: Vec<_> = seen.map(|it| it.unwrap().file_name()).collect();
+        assert!(seen.contains(&"lo".into()), "{seen:?}");
+        assert!(!seen.iter().any(|it| it == "eth0"), "{seen:?}");
+        let routes = std::fs::read_to_string("/proc/self/net/route").unwrap();
+        assert_eq!(routes.lines().count(), 1, "the heading alone: {routes}");
+    });
+}
