@@ -3,9 +3,12 @@
 //! Only `supervdsmd` knows this crate. Two halves that meet in [`Machine`]: a transaction takes its checkpoint, has
 //! a plan run, verifies, and undoes; a machine (the kernel and its DHCP clients, or a model of it in tests) does.
 //!
+//! Beside it [`arp`]: who has an address.
+//!
 //! Look next: `machine.rs`.
 #![forbid(unsafe_code)]
 
+pub mod arp;
 mod dhcp;
 mod error;
 mod machine;
