@@ -9,13 +9,13 @@
 #![forbid(unsafe_code)]
 
 pub mod arp;
-mod dhcp;
+pub mod dhcp;
 mod error;
 mod machine;
 mod resolv;
 mod resolver;
 
-pub use dhcp::DhcpClients;
+pub use dhcp::{ClientSettings, Clients, DhcpClients};
 pub use error::ApplyError;
 pub use machine::{Halted, Machine};
 pub use resolv::ResolvConf;
