@@ -52,7 +52,9 @@ pub enum LabError {
         said: String,
     },
     /// It did not become ready in time.
-    #[error("{host}: not ready within {after:?} ({step}); its console ends with:\n{console}")]
+    #[error(
+        "{host}: not ready within {after:?} ({step}); ssh said: {ssh}; its console ends with:\n{console}"
+    )]
     NotReady {
         /// The host.
         host: String,
@@ -60,6 +62,8 @@ pub enum LabError {
         step: &'static str,
         /// How long.
         after: Duration,
+        /// What ssh said last.
+        ssh: String,
         /// The end of the serial console's log.
         console: String,
     },

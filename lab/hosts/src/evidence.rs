@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Host, lab::target_dir};
+use crate::{Host, lab::target_dir, shell};
 
 /// How long each of the questions may take on a host that may be in any state.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ pub(crate) fn collect(host: &Host, to: &Path) {
     if fs::create_dir_all(to).is_err() {
         return;
     }
-    for log in ["console.log", "qemu.log"] {
+    for log in ["console.log", "qemu.log", shell::LOG] {
         let _ = fs::copy(host.dir().join(log), to.join(log));
     }
     if !host.is_on() {

@@ -279,6 +279,7 @@ impl Host {
                 host: self.name().to_owned(),
                 step,
                 after: started.elapsed(),
+                ssh: shell.complaint(),
                 console: tail(&self.dir().join("console.log")),
             }),
         }
@@ -479,6 +480,7 @@ impl Host {
                 host: self.name().to_owned(),
                 step: "shutting down",
                 after: BOOT,
+                ssh: String::new(),
                 console: tail(&self.dir().join("console.log")),
             });
         }

@@ -190,13 +190,13 @@ fn owner(name: &str) -> Option<Process> {
     })
 }
 
-/// Processes (not this one) that were told of this folder or of something in it, with their command lines.
+/// Processes (not this one) that were told of this folder or of something in it, or are in it, with their command lines.
 pub(crate) fn related(dir: &Path) -> Vec<(Process, String)> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     let own = std::process::id().cast_signed();
-    let dir = dir.display().to_string();
+    let text = dir.display().to_string();
     entries
         .filter_map(std::result::Result::ok)
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
@@ -205,7 +205,9 @@ pub(crate) fn related(dir: &Path) -> Vec<(Process, String)> {
             let process = Process::find(pid)?;
             let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
             let line = String::from_utf8_lossy(&bytes).replace('\0', " ");
-            let related = mentions(&line, &dir) && process.is_alive();
+            let within =
+                || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+            let related = (mentions(&line, &text) || within()) && process.is_alive();
             related.then(|| (process, line.trim().to_owned()))
         })
         .collect()

@@ -13,7 +13,7 @@ use std::{
 
 use exec::{Child, Command, ExecError, Stdio};
 
-use crate::{Image, LabError, Result, keeper};
+use crate::{Image, LabError, Result, keeper, machine::tail};
 
 /// What a command may take beyond its own deadline until its end is known here.
 const SLACK: Duration = Duration::from_secs(20);
@@ -30,6 +30,13 @@ const POLL: Duration = Duration::from_millis(250);
 /// How long the first attempt to connect may take, and how long the later ones at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(1);
+
+/// The socket of the connection that all commands share, in the folder of the host. ssh is started there: it puts
+/// 17 letters more behind the name while it makes it, and the whole path may be too long for a socket.
+pub(crate) const SOCKET: &str = "ssh";
+
+/// What ssh had to say when it could not connect, in the same folder.
+pub(crate) const LOG: &str = "ssh.log";
 
 const MARK: &str = "\n[lab-exit ";
 
@@ -55,8 +62,10 @@ impl Output {
 #[derive(Debug, Clone)]
 pub(crate) struct Shell {
     host: String,
-    /// Of the connection that all commands share; without one each has its own.
-    socket: Option<PathBuf>,
+    /// The folder of the host.
+    dir: PathBuf,
+    /// Is there a connection that all commands share? Without one each has its own.
+    shared: bool,
     port: u16,
     key: PathBuf,
     known_hosts: PathBuf,
@@ -66,7 +75,8 @@ impl Shell {
     pub(crate) fn new(host: &str, dir: &Path, image: &Image, port: u16) -> Self {
         Self {
             host: host.to_owned(),
-            socket: Some(dir.join("ssh")),
+            dir: dir.to_owned(),
+            shared: true,
             port,
             key: image.key(),
             known_hosts: image.known_hosts(),
@@ -75,7 +85,7 @@ impl Shell {
 
     /// The same way, with a connection of its own for each command.
     pub(crate) fn alone(mut self) -> Self {
-        self.socket = None;
+        self.shared = false;
         self
     }
 
@@ -103,11 +113,10 @@ impl Shell {
     }
 
     fn ssh(&self) -> Command {
-        let socket = self.socket.as_deref().unwrap_or(Path::new("none"));
         Command::new("ssh")
             .args(self.arguments())
-            .arg("-S")
-            .arg(socket)
+            .args(["-S", if self.shared { SOCKET } else { "none" }])
+            .cwd(&self.dir)
     }
 
     /// Opens the connection that all commands share. `alive` ends the wait with its error.
@@ -119,7 +128,7 @@ impl Shell {
         deadline: Instant,
         alive: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Option<Child>> {
-        let socket = self.socket.clone().unwrap_or_default();
+        let socket = self.dir.join(SOCKET);
         let mut patience = FIRST_TRY;
         while Instant::now() < deadline {
             alive()?;
@@ -143,16 +152,22 @@ impl Shell {
     /// Starts the ssh whose connection the others use.
     fn master(&self, patience: Duration) -> Result<Child> {
         let timeout = format!("ConnectTimeout={}", patience.as_secs().max(1));
+        let path = self.dir.join(LOG);
+        let log = File::create(&path).map_err(LabError::file("make", &path))?;
         let master = Command::new("ssh")
             .args(["-o", &timeout])
             .args(self.arguments())
-            .arg("-S")
-            .arg(self.socket.as_deref().unwrap_or(Path::new("none")))
-            .args(["-M", "-N", "root@127.0.0.1"])
+            .args(["-S", SOCKET, "-M", "-N", "root@127.0.0.1"])
+            .cwd(&self.dir)
             .grace(Duration::ZERO)
             .stdout_to(Stdio::Null)
-            .stderr_to(Stdio::Null);
+            .stderr_to(Stdio::File(log.into()));
         keeper::spawn(master).map_err(|error| self.program("connecting", error))
+    }
+
+    /// What ssh said last when it could not connect; empty if it could.
+    pub(crate) fn complaint(&self) -> String {
+        tail(&self.dir.join(LOG))
     }
 
     /// Runs a shell command line as root.

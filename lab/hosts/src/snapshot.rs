@@ -24,6 +24,7 @@ use crate::{
     host::{BOOT, Config, Host, Origin},
     image::{QEMU, accelerator},
     plan::{DEVICES, TRANSFER},
+    shell,
     testing::note,
 };
 
@@ -160,7 +161,7 @@ impl Layer {
         fs::create_dir_all(&new).map_err(LabError::file("make", &new))?;
         let made = self.make_snapshot(&new, number, shape);
         let finished = made.and_then(|()| {
-            for scratch in ["qmp", "ssh", "qemu.log", TRANSFER] {
+            for scratch in ["qmp", shell::SOCKET, shell::LOG, "qemu.log", TRANSFER] {
                 let _ = fs::remove_file(new.join(scratch));
             }
             let disk = new.join("disk.qcow2");
