@@ -13,6 +13,7 @@
 mod accounts;
 mod confine;
 mod logging;
+mod neighbours;
 mod ownership;
 mod serve;
 mod server;

@@ -13,7 +13,7 @@ use privileged::{
 };
 use tracing::{debug, info};
 
-use crate::{accounts::Ids, ownership};
+use crate::{accounts::Ids, neighbours, ownership};
 
 /// For sending an answer.
 const ANSWER: Duration = Duration::from_millis(100);
@@ -117,6 +117,8 @@ fn execute(policy: &Policy, request: &Request) -> Result<Reply, Refusal> {
             let outcome = ownership::set(policy, request)?;
             Ok(Reply::Ownership { outcome })
         }
+        Request::ArpProbe(request) => neighbours::arp_probe(request),
+        Request::Lldp(request) => neighbours::lldp(request),
         other => Err(Refusal::NotHere {
             what: Asked(Some(other)).to_string(),
             why: "networks are not managed by this helper yet".to_owned(),
