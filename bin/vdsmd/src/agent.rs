@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::Config;
 use host::fence::Fencer;
+use network::NetworkManager;
 use schema::{CallContext, VdsmError, VerbDecl};
 use storage::StorageManager;
 use storage_model::ports::Journal;
@@ -15,7 +16,7 @@ use crate::{
     checks::Teller,
     errors,
     host::HostView,
-    ports::{TaskJournal, failure},
+    ports::{Interfaces, TaskJournal, failure},
 };
 
 /// The agent. The verbs are in `handlers/`.
@@ -30,6 +31,10 @@ pub(crate) struct Agent {
     pub(crate) tasks: TaskManager,
     /// The host.
     pub(crate) host: HostView,
+    /// Networks of the host.
+    pub(crate) networks: Arc<NetworkManager>,
+    /// Figures of its interfaces.
+    pub(crate) interfaces: Interfaces,
     /// Switches the power of other hosts.
     pub(crate) fencer: Fencer,
     /// Tells what is not as declared.

@@ -4,6 +4,7 @@
 mod storage;
 
 use host::fence::FenceError;
+use network::{NetworkError, RootError};
 use schema::{Code, VdsmError};
 use tasks::TaskError;
 use vm::VmError;
@@ -39,6 +40,27 @@ pub(crate) fn vm(error: VmError) -> VdsmError {
 pub(crate) fn no_iscsi(reason: &str) -> VdsmError {
     let why = format!("iSCSI is not available on this host: {reason}");
     Code::iSCSISetupError.value(why)
+}
+
+/// An error of a verb on networks: with upstream's numbers of networks its text is the reason alone.
+pub(crate) fn network(error: NetworkError) -> VdsmError {
+    /// `ERR_LOST_CONNECTION`; Engine calls it `noConPeer`.
+    const LOST_CONNECTION: u32 = 10;
+    let with = |code: u32, message: String| VdsmError {
+        code: i32::try_from(code).unwrap_or(i32::MAX),
+        message,
+    };
+    let text = error.to_string();
+    match error {
+        NetworkError::Refused(refused) => with(refused.code(), text),
+        NetworkError::NotConfirmed { .. } => with(LOST_CONNECTION, text),
+        NetworkError::Root(RootError::Refused { code, .. }) => with(code, text),
+        NetworkError::Busy | NetworkError::Root(RootError::Busy | RootError::Stale) => {
+            Code::ResourceUnavailable.because(text)
+        }
+        NetworkError::Unreadable(_)
+        | NetworkError::Root(RootError::Absent(_) | RootError::Failed(_)) => unexpected(text),
+    }
 }
 
 /// An error of fencing. What the agent says of its failure is the whole text, as upstream answers it.

@@ -1,7 +1,6 @@
 //! The host as the verbs see it: facts read when asked, statistics from the samples of one thread.
 
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -11,7 +10,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::Config;
 use host::{
-    Availability, Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler, Settings, Version,
+    Availability, Capabilities, Features, HardwareInfo, HostStats, Hypervisor, Inputs, Sampler,
+    Settings, Version,
 };
 use libvirt::{DomainCapabilitiesQuery, Libvirt};
 use observe::{Host, ObserveError};
@@ -88,18 +88,16 @@ impl HostView {
     }
 
     /// `Host.getCapabilities`. Waits for what libvirt tells; its calls are bounded.
-    pub(crate) fn capabilities(&self, local: Option<SocketAddr>) -> Capabilities {
+    pub(crate) fn capabilities(&self) -> Capabilities {
         let facts = self.observed.facts();
         report(&facts.problems);
         let hypervisor = self.hypervisor.get();
-        let interface = local.and_then(|address| interface_of(&facts.value, address));
         Capabilities::of(&Inputs {
             facts: &facts.value,
             hypervisor: hypervisor.as_deref(),
             settings: &self.settings,
             features: &self.features,
             version: &Version::default(),
-            last_client_iface: interface.as_deref(),
         })
     }
 
@@ -224,10 +222,6 @@ fn settings(config: &Config) -> Settings {
         reserved_mib: vars.host_mem_reserve.saturating_add(vars.extra_mem_reserve),
         guest_overhead_mib: vars.guest_ram_overhead,
         threads_as_cores: vars.report_host_threads_as_cores,
-        fake_nics: vars.fake_nics.clone(),
-        hidden_nics: vars.hidden_nics.clone(),
-        hidden_bonds: vars.hidden_bonds.clone(),
-        hidden_vlans: vars.hidden_vlans.clone(),
     }
 }
 
@@ -239,17 +233,6 @@ fn features() -> Features {
         block_sizes: [("LOCALFS".to_owned(), sizes)].into(),
         ..Features::default()
     }
-}
-
-fn interface_of(facts: &host_model::Facts, address: SocketAddr) -> Option<String> {
-    let ip = address.ip().to_canonical();
-    let has = |link: &&host_model::Link| link.addresses.iter().any(|it| it.ip == ip);
-    facts
-        .network
-        .links
-        .iter()
-        .find(has)
-        .map(|link| link.name.clone())
 }
 
 fn report(problems: &[ObserveError]) {

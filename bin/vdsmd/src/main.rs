@@ -23,6 +23,7 @@ mod handlers;
 mod host;
 mod listen;
 mod logging;
+mod network_events;
 mod panics;
 mod ports;
 mod service;
@@ -134,9 +135,9 @@ fn check(warnings: &[config::Warning]) -> Result<()> {
     Ok(())
 }
 
-/// Threads for the four lanes, and some for the runtime itself.
+/// Threads for the five lanes, and some for the runtime itself.
 fn blocking_threads(config: &Config) -> usize {
-    4 * config.rpc.worker_threads as usize + 4
+    5 * config.rpc.worker_threads as usize + 4
 }
 
 async fn serve(config: Config, sockets: Vec<TcpListener>) -> Result<()> {

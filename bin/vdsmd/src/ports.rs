@@ -4,13 +4,15 @@ mod clock;
 mod events;
 mod fence;
 mod journal;
+mod network;
 mod ownership;
 pub(crate) mod png;
 mod volumes;
 
 pub(crate) use clock::Clocks;
-pub(crate) use events::VmStatusEvents;
+pub(crate) use events::{HostConnectivity, VmStatusEvents};
 pub(crate) use fence::{InstalledAgents, StorageLeases};
 pub(crate) use journal::{StorageUndo, TaskJournal, failure};
+pub(crate) use network::{HelperRoot, Interfaces, ThisHost};
 pub(crate) use ownership::HelperOwnership;
 pub(crate) use volumes::StorageVolumes;

@@ -22,6 +22,7 @@ use anyhow::{Context as _, Result};
 use config::{Config, LockMode};
 use host::fence::Fencer;
 use libvirt::{Libvirt, LibvirtConfig};
+use network::{NetworkManager, Shown};
 use rpc::Publisher;
 use storage::{Settings, StorageManager};
 use storage_io::{FilesConfig, LocalFiles, LocalLock, QemuImgTool, SanlockConfig, SanlockLock};
@@ -36,9 +37,10 @@ use crate::{
     checks::Teller,
     duties,
     host::HostView,
+    network_events,
     ports::{
-        Clocks, HelperOwnership, InstalledAgents, StorageLeases, StorageUndo, StorageVolumes,
-        VmStatusEvents,
+        Clocks, HelperOwnership, HelperRoot, HostConnectivity, InstalledAgents, Interfaces,
+        StorageLeases, StorageUndo, StorageVolumes, ThisHost, VmStatusEvents,
     },
     service::Front,
     storage_events,
@@ -124,6 +126,8 @@ impl Builder {
             Arc::new(InstalledAgents::new(&self.config)),
             Arc::new(StorageLeases(storage.clone())),
         );
+        let networks = Arc::new(self.networks());
+        self.tell_of(&networks);
         let config = self.config;
         Ok(Some(Arc::new(Agent {
             config,
@@ -132,6 +136,8 @@ impl Builder {
             storage,
             tasks,
             host: view,
+            networks,
+            interfaces: Interfaces,
             mismatches: self.mismatches,
         })))
     }
@@ -171,6 +177,31 @@ impl Builder {
         options
             .enable
             .then(|| Arc::new(HelperOwnership::new(options)) as Arc<dyn Ownership>)
+    }
+
+    fn networks(&self) -> NetworkManager {
+        let vars = &self.config.vars;
+        NetworkManager::new(
+            Arc::new(ThisHost::new(&self.config)),
+            Arc::new(HelperRoot::new(&self.config.supervdsm)),
+            Shown {
+                hidden_nics: vars.hidden_nics.clone(),
+                hidden_bonds: vars.hidden_bonds.clone(),
+                hidden_vlans: vars.hidden_vlans.clone(),
+            },
+        )
+    }
+
+    /// Tells clients when networks change by themselves. Who asks sees them without that.
+    fn tell_of(&self, networks: &Arc<NetworkManager>) {
+        let events = HostConnectivity {
+            publisher: self.publisher.clone(),
+            mismatches: self.mismatches.clone(),
+            strict: self.config.devel.api_strict_mode,
+        };
+        if let Err(error) = network_events::start(networks, events) {
+            tracing::warn!(%error, "nobody is told when networks change");
+        }
     }
 
     fn cluster_lock(&self) -> Result<Arc<dyn ClusterLock>> {

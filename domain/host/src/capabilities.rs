@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use host_model::{Cpu, Facts, FcHost, Kdump, NumaNode, Os, PackageVersion, Packages};
 
-use crate::{
-    Availability, Features, Hypervisor, Inputs, Interfaces, LibvirtVersion, Version,
-    interfaces::interfaces, optional,
-};
+use crate::{Availability, Features, Hypervisor, Inputs, LibvirtVersion, Version, optional};
 
 /// What the host can do. What is not known is `None`, or empty.
 #[derive(Debug, Clone)]
@@ -37,12 +34,6 @@ pub struct Capabilities {
     pub engines: Vec<&'static str>,
     /// Compatibility levels of clusters that fit.
     pub cluster_levels: Vec<&'static str>,
-    /// Interfaces by kind.
-    pub interfaces: Interfaces,
-    /// Name servers.
-    pub nameservers: Vec<String>,
-    /// Is IPv6 there?
-    pub ipv6: bool,
     /// Distribution.
     pub os: Os,
     /// Id of the host.
@@ -97,8 +88,6 @@ pub struct Capabilities {
     pub features: Features,
     /// What the host may lack, by name.
     pub optional: BTreeMap<&'static str, Availability>,
-    /// Interface through which the last client came.
-    pub last_client_iface: Option<String>,
 }
 
 impl Capabilities {
@@ -125,9 +114,6 @@ impl Capabilities {
             version: version.clone(),
             engines: vec!["4.2", "4.3", "4.4", "4.5"],
             cluster_levels: cluster_levels(hypervisor.libvirt, hypervisor.qemu),
-            interfaces: interfaces(&facts.network, settings),
-            nameservers: facts.network.nameservers.clone(),
-            ipv6: facts.network.ipv6,
             os: facts.os.clone(),
             id: host_id(facts),
             packages: packages(facts, version),
@@ -155,7 +141,6 @@ impl Capabilities {
             tsc_scaling: hypervisor.tsc_scaling,
             features: features.clone(),
             optional: optional(facts, inputs.hypervisor),
-            last_client_iface: inputs.last_client_iface.map(str::to_owned),
         }
     }
 }

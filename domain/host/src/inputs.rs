@@ -15,14 +15,6 @@ pub struct Settings {
     pub guest_overhead_mib: u32,
     /// `[vars] report_host_threads_as_cores`.
     pub threads_as_cores: bool,
-    /// `[vars] fake_nics`.
-    pub fake_nics: Vec<String>,
-    /// `[vars] hidden_nics`.
-    pub hidden_nics: Vec<String>,
-    /// `[vars] hidden_bonds`.
-    pub hidden_bonds: Vec<String>,
-    /// `[vars] hidden_vlans`.
-    pub hidden_vlans: Vec<String>,
 }
 
 /// What the agent itself can do. A feature is true only where its verbs exist.
@@ -98,6 +90,4 @@ pub struct Inputs<'a> {
     pub features: &'a Features,
     /// What it calls itself.
     pub version: &'a Version,
-    /// Interface through which the last client came.
-    pub last_client_iface: Option<&'a str>,
 }

@@ -4,7 +4,7 @@
 //! [`Capabilities`], [`HardwareInfo`], [`HostStats`]. They know nothing of the wire: numbers are numbers, what is
 //! not known is `None`. The only state is [`Sampler`]: the last two samples.
 //!
-//! Look next: `inputs.rs`, `capabilities.rs`, `interfaces.rs` (its network part), `optional.rs` (what the host may lack), `hypervisor.rs` (what libvirt's
+//! Look next: `inputs.rs`, `capabilities.rs`, `optional.rs` (what the host may lack), `hypervisor.rs` (what libvirt's
 //! XML tells), `stats.rs`, `hardware.rs`.
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,6 @@ pub mod fence;
 mod hardware;
 mod hypervisor;
 mod inputs;
-mod interfaces;
 mod optional;
 mod stats;
 
@@ -23,6 +22,5 @@ pub use error::HostError;
 pub use hardware::HardwareInfo;
 pub use hypervisor::{Hypervisor, LibvirtVersion};
 pub use inputs::{Features, Inputs, Settings, Version};
-pub use interfaces::{BondInfo, BridgeInfo, Interfaces, Ip, NicInfo, VlanInfo};
 pub use optional::{Availability, iscsi, optional};
 pub use stats::{CoreStats, HostStats, NodeStats, Sampler, Usage};

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use host_model::{CpuTimes, HugePages, Link, NumaNode, Sample};
+use host_model::{CpuTimes, HugePages, NumaNode, Sample};
 
 /// The last two samples.
 #[derive(Debug, Clone, Default)]
@@ -55,14 +55,6 @@ pub struct HostStats {
     pub swap_total_mib: u64,
     /// Swap that is free, MiB.
     pub swap_free_mib: u64,
-    /// Interfaces.
-    pub links: Vec<Link>,
-    /// When their counters were read, seconds since 1970.
-    pub read_at: f64,
-    /// Received packets dropped, all interfaces.
-    pub rx_dropped: u64,
-    /// Packets dropped on sending, all interfaces.
-    pub tx_dropped: u64,
     /// Sizes of huge pages, KiB, and counts.
     pub hugepages: BTreeMap<u64, HugePages>,
     /// Free space of a few folders, MiB; one that cannot be read is left out.
@@ -124,7 +116,6 @@ impl HostStats {
             let rates = |w: &Window<'_>| w.rates(of(w.previous), of(now), cpus);
             window.as_ref().map(rates).unwrap_or_default()
         };
-        let sum = |of: fn(&Link) -> u64| now.links.iter().map(of).fold(0, u64::saturating_add);
         Self {
             load: now
                 .load
@@ -138,10 +129,6 @@ impl HostStats {
             anon_huge_mib: now.memory.anon_huge / 1024,
             swap_total_mib: now.memory.swap_total / 1024,
             swap_free_mib: now.memory.swap_free / 1024,
-            links: now.links.clone(),
-            read_at: now.unix,
-            rx_dropped: sum(|link| link.counters.rx_dropped),
-            tx_dropped: sum(|link| link.counters.tx_dropped),
             hugepages: now.hugepages.clone(),
             disks: now.disks.iter().filter_map(disk_free).collect(),
             thp: now.thp.clone().unwrap_or_else(|| "never".to_owned()),

@@ -23,6 +23,27 @@ struct LinkDigest {
     addresses: BTreeSet<Cidr>,
 }
 
+/// One look at the networks, for comparison with the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    pub(crate) digest: Digest,
+    /// How many changes had been made.
+    pub(crate) changes: u64,
+    /// How the last of them left the networks.
+    pub(crate) left: Option<Digest>,
+}
+
+impl Look {
+    /// Do the networks differ from an earlier look by more than what changes of ours did?
+    pub fn is_news_after(&self, before: &Self) -> bool {
+        let known = match &self.left {
+            Some(left) if self.changes != before.changes => left,
+            _ => &before.digest,
+        };
+        self.digest != *known
+    }
+}
+
 impl Digest {
     /// Of what is there.
     pub fn of(current: &Current, shown: &Shown) -> Self {

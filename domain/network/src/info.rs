@@ -3,7 +3,7 @@
 //! Which keys there are: upstream `netinfo/cache.py`. How they are written on the wire is the business of whoever
 //! answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use net_model::{
     BondOptions, BondState, Config, Current, HostQos, IfName, Link, LinkKind, NetName, Network,
@@ -84,6 +84,8 @@ pub struct NetworkInfo {
     pub ipv6: bool,
     /// Does what is configured differ from what comes back after a start of the host?
     pub dirty: bool,
+    /// Whose address is it? Of all interfaces, hidden ones too.
+    pub owners: BTreeMap<IpAddr, String>,
 }
 
 /// A network.
@@ -182,6 +184,10 @@ impl NetworkInfo {
             ipv6: view.current.ipv6,
             ..Self::default()
         };
+        for (name, link) in &view.current.links {
+            let all = link.addresses.iter().map(|it| it.cidr.ip());
+            info.owners.extend(all.map(|ip| (ip, name.to_string())));
+        }
         let all = Teller::new(view);
         for (name, link) in &view.current.links {
             if view.shown.has(view.current, name, link) {
@@ -194,17 +200,6 @@ impl NetworkInfo {
             }
         }
         info
-    }
-
-    /// The interface that has an address.
-    pub fn interface_of(&self, ip: std::net::IpAddr) -> Option<&str> {
-        let nics = self.nics.iter().map(|(name, it)| (name, &it.ip));
-        let bonds = self.bonds.iter().map(|(name, it)| (name, &it.ip));
-        let vlans = self.vlans.iter().map(|(name, it)| (name, &it.ip));
-        let bridges = self.bridges.iter().map(|(name, it)| (name, &it.ip));
-        let mut all = nics.chain(bonds).chain(vlans).chain(bridges);
-        let has = |it: &IpInfo| it.ipv4.iter().chain(&it.ipv6).any(|own| own.ip() == ip);
-        all.find(|(_, it)| has(it)).map(|(name, _)| name.as_str())
     }
 }
 

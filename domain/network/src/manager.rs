@@ -13,8 +13,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, MutexGuard, TryLockError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -24,8 +24,8 @@ use net_model::{
 };
 
 use crate::{
-    Change, LldpState, NetworkError, NetworkInfo, Observer, Pending, Root, RootState, Shown, View,
-    confirm::Confirmations,
+    Change, Digest, LldpState, Look, NetworkError, NetworkInfo, Observer, Pending, Root, RootState,
+    Shown, View, confirm::Confirmations,
 };
 
 /// Beyond the time that a client has: root's own limit comes after the agent's, and is for an agent that hangs.
@@ -36,10 +36,11 @@ pub struct NetworkManager {
     observer: Arc<dyn Observer>,
     root: Arc<dyn Root>,
     shown: Shown,
-    turn: Mutex<()>,
+    turn: Turn,
     confirmations: Confirmations,
     dirty: AtomicBool,
-    changes: AtomicU64,
+    /// How many changes were made, and how the last of them left the networks.
+    left: Mutex<(u64, Option<Digest>)>,
 }
 
 /// What a dry run tells.
@@ -58,10 +59,10 @@ impl NetworkManager {
             observer,
             root,
             shown,
-            turn: Mutex::default(),
+            turn: Turn::default(),
             confirmations: Confirmations::default(),
             dirty: AtomicBool::new(false),
-            changes: AtomicU64::new(0),
+            left: Mutex::default(),
         };
         manager.look_for_dirt();
         manager
@@ -69,10 +70,12 @@ impl NetworkManager {
 
     /// `Host.setupNetworks`: answers when the change lasts.
     pub fn setup(&self, request: &SetupRequest) -> Result<(), NetworkError> {
-        let _turn = self.turn()?;
+        let _taken = self.turn.take()?;
         let done = self.setup_in_turn(request);
-        self.changes.fetch_add(1, Ordering::Relaxed);
         self.look_for_dirt();
+        let digest = self.digest();
+        let mut left = lock(&self.left);
+        *left = (left.0.wrapping_add(1), digest);
         done
     }
 
@@ -97,7 +100,7 @@ impl NetworkManager {
 
     /// `Host.setupNetworks` with `dryRun`: what would be done.
     pub fn foresee(&self, request: &SetupRequest) -> Result<Foreseen, NetworkError> {
-        let _turn = self.turn()?;
+        let _taken = self.turn.take()?;
         let desired = self.desired(request)?;
         let config = desired.after.clone();
         let plan = self.root.plan(desired)?;
@@ -127,7 +130,7 @@ impl NetworkManager {
 
     /// `Host.setSafeNetworkConfig`.
     pub fn set_safe(&self) -> Result<(), NetworkError> {
-        let _turn = self.turn()?;
+        let _taken = self.turn.take()?;
         self.root.persist()?;
         self.look_for_dirt();
         Ok(())
@@ -187,14 +190,22 @@ impl NetworkManager {
         self.dirty.load(Ordering::Relaxed)
     }
 
-    /// Is a change under way?
-    pub fn is_changing(&self) -> bool {
-        matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
+    /// One look, to be compared with the next; nothing while a change is under way, or if nothing can be seen.
+    pub fn look(&self) -> Option<Look> {
+        let settled = || (!self.turn.is_taken()).then(|| lock(&self.left).clone());
+        let (changes, left) = settled()?;
+        let digest = self.digest()?;
+        let meanwhile = settled()?.0 != changes;
+        (!meanwhile).then_some(Look {
+            digest,
+            changes,
+            left,
+        })
     }
 
-    /// How many changes there were, undone ones too.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Relaxed)
+    fn digest(&self) -> Option<Digest> {
+        let current = self.observer.current().ok()?;
+        Some(Digest::of(&current, &self.shown))
     }
 
     fn look_for_dirt(&self) {
@@ -214,14 +225,36 @@ impl NetworkManager {
             }
         }
     }
+}
 
-    fn turn(&self) -> Result<MutexGuard<'_, ()>, NetworkError> {
-        match self.turn.try_lock() {
-            Ok(turn) => Ok(turn),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(NetworkError::Busy),
+/// The turn of the one change.
+#[derive(Debug, Default)]
+struct Turn(AtomicBool);
+
+impl Turn {
+    fn take(&self) -> Result<Taken<'_>, NetworkError> {
+        if self.0.swap(true, Ordering::AcqRel) {
+            return Err(NetworkError::Busy);
         }
+        Ok(Taken(&self.0))
     }
+
+    fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Given back when dropped, also by a panic.
+struct Taken<'a>(&'a AtomicBool);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn same(running: &Config, persistent: &Config) -> bool {

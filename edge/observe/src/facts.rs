@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use host_model::{Facts, Link, Network};
+use host_model::Facts;
 
-use crate::{Host, ObserveError, Observed, cpu, files::Reader, firmware, links, memory, mounts};
-use crate::{netlink, os, packages, parts, proc};
+use crate::{Host, Observed, cpu, files::Reader, firmware, memory, mounts};
+use crate::{os, packages, parts, proc};
 
 impl Host {
     /// All facts. Takes a few milliseconds of reading /proc and /sys.
@@ -50,35 +50,11 @@ impl Host {
                 .text("/etc/libvirt/qemu.conf")
                 .map(|text| os::vnc_tls(&text)),
             affinity: self.affinity(),
-            network: self.network(&mut reader),
             parts: parts::parts(&mut reader),
             kernel,
         };
         let problems = reader.problems;
         Observed { value, problems }
-    }
-
-    fn network(&self, reader: &mut Reader<'_>) -> Network {
-        let dump = self
-            .is_live()
-            .then(netlink::dump)
-            .and_then(|dump| match dump {
-                Ok(dump) => Some(dump),
-                Err(source) => {
-                    let what = "addresses and routes";
-                    reader.problems.push(ObserveError::Netlink { what, source });
-                    None
-                }
-            });
-        let mut links = links::links(reader, dump.as_ref());
-        let resolv = reader.text("/etc/resolv.conf").unwrap_or_default();
-        let routes = dump.map(|dump| join(&mut links, dump)).unwrap_or_default();
-        Network {
-            links,
-            routes,
-            nameservers: os::nameservers(&resolv),
-            ipv6: reader.exists("/proc/sys/net/ipv6"),
-        }
     }
 
     fn affinity(&self) -> Vec<u32> {
@@ -95,27 +71,6 @@ impl Host {
             },
         )
     }
-}
-
-/// Gives the interfaces their addresses, and routes the names of their interfaces.
-fn join(links: &mut [Link], dump: netlink::Dump) -> Vec<host_model::Route> {
-    let name_of = |index: u32| dump.links.get(&index).map(|link| link.name.as_str());
-    for (index, address) in dump.addresses {
-        let link = links
-            .iter_mut()
-            .find(|link| Some(link.name.as_str()) == name_of(index));
-        if let Some(link) = link {
-            link.addresses.push(address);
-        }
-    }
-    let mut routes = dump.routes;
-    routes.retain_mut(|(index, route)| {
-        name_of(*index).is_some_and(|name| {
-            name.clone_into(&mut route.device);
-            true
-        })
-    });
-    routes.into_iter().map(|(_, route)| route).collect()
 }
 
 /// KiB of a page of memory.

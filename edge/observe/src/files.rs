@@ -91,12 +91,6 @@ impl<'a> Reader<'a> {
     pub(crate) fn exists(&self, path: &str) -> bool {
         self.full(path).exists()
     }
-
-    /// The last part of a symbolic link's target.
-    pub(crate) fn link_name(&self, path: &str) -> Option<String> {
-        let target = std::fs::read_link(self.full(path)).ok()?;
-        Some(target.file_name()?.to_str()?.to_owned())
-    }
 }
 
 /// Reads at most `limit` bytes of a file; bytes that are no UTF-8 are replaced.

@@ -7,7 +7,7 @@
 //! [`clock`] is the only place of the wall clock.
 //!
 //! Look next: `facts.rs` (what a host is), `sample.rs` (what it does), and the parsers: `proc.rs`, `cpu.rs`,
-//! `memory.rs`, `links.rs`, `netlink.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`; `parts.rs` (what is optional); `network/` is the network in the words
+//! `memory.rs`, `os.rs`, `packages.rs`, `firmware.rs`, `mounts.rs`; `parts.rs` (what is optional); `network/` is the network in the words
 //! of `net-model`, `netconf.rs` its files.
 #![forbid(unsafe_code)]
 
@@ -16,11 +16,9 @@ mod cpu;
 mod facts;
 mod files;
 mod firmware;
-mod links;
 mod memory;
 mod mounts;
 pub mod netconf;
-mod netlink;
 pub mod network;
 mod os;
 mod packages;
@@ -56,8 +54,7 @@ impl Host {
         Self::default()
     }
 
-    /// A recorded tree. Addresses, routes and this process's affinity, which are in no file, are only there
-    /// if the root is `/`.
+    /// A recorded tree. This process's affinity, which is in no file, is only there if the root is `/`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
@@ -105,14 +102,6 @@ pub enum ObserveError {
         path: PathBuf,
         /// What is wrong.
         why: String,
-    },
-    /// The kernel did not tell addresses or routes.
-    #[error("netlink: {what}")]
-    Netlink {
-        /// What was asked.
-        what: &'static str,
-        /// Why not.
-        source: io::Error,
     },
 }
 

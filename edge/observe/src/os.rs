@@ -74,18 +74,6 @@ pub(crate) fn initiator(text: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// `nameserver` lines of resolv.conf.
-pub(crate) fn nameservers(text: &str) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            (words.next() == Some("nameserver")).then_some(words.next()?)
-        })
-        .take(64)
-        .map(str::to_owned)
-        .collect()
-}
-
 /// Is `vnc_tls = 1` set in qemu.conf?
 pub(crate) fn vnc_tls(text: &str) -> bool {
     value_of(text, "vnc_tls").as_deref() == Some("1")

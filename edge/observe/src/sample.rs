@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use host_model::Sample;
 
-use crate::{Host, ObserveError, Observed, clock, cpu, facts, files::Reader, links, memory};
+use crate::{Host, ObserveError, Observed, clock, cpu, facts, files::Reader, memory};
 use crate::{mounts, proc};
 
 impl Host {
@@ -37,7 +37,6 @@ impl Host {
             hugepages: memory::huge_pages(&mut reader),
             numa: cpu::nodes(&mut reader, page_kib),
             thp: reader.parsed("/sys/kernel/mm/transparent_hugepage/enabled", memory::thp),
-            links: links::links(&mut reader, None),
             disks: disks.iter().map(|path| self.disk(path)).collect(),
         };
         let problems = reader.problems;

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
-use host_model::{CpuTimes, Kdump, LinkKind, Packages, VlanLink};
+use host_model::{CpuTimes, Kdump, Packages};
 use proptest::prelude::*;
 use rstest::rstest;
 
-use crate::{Host, ObserveError, files, links, memory, mounts, os, proc};
+use crate::{Host, ObserveError, memory, mounts, os, proc};
 
 /// A tree of files in a folder of its own.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -134,10 +134,6 @@ fn settings_of_etc() {
         Some("iqn.1993-08.org.debian:01:2d9")
     );
     assert_eq!(os::initiator("GenerateName=yes\n"), None);
-    assert_eq!(
-        os::nameservers("search x\nnameserver 10.0.0.1\n nameserver ::1 # c\n"),
-        ["10.0.0.1", "::1"]
-    );
     assert!(os::vnc_tls("vnc_tls = 1\n") && !os::vnc_tls("#vnc_tls = 1\nvnc_tls=0\n"));
     assert_eq!(os::value_of("A='b c'\n", "A").as_deref(), Some("b c"));
 }
@@ -212,7 +208,6 @@ fn host_files() -> Vec<(&'static str, &'static str)> {
         ("/dev/random", ""),
     ];
     files.extend(node_files());
-    files.extend(net_files());
     files
 }
 
@@ -252,46 +247,6 @@ fn node_files() -> Vec<(&'static str, &'static str)> {
             "3\n",
         ),
         ("/sys/kernel/mm/hugepages/other/nr_hugepages", "9\n"),
-    ]
-}
-
-fn net_files() -> Vec<(&'static str, &'static str)> {
-    vec![
-        ("/sys/class/net/bonding_masters", "bond0\n"),
-        ("/sys/class/net/lo/mtu", "65536\n"),
-        ("/sys/class/net/lo/type", "772\n"),
-        ("/sys/class/net/lo/operstate", "unknown\n"),
-        ("/sys/class/net/lo/flags", "0x9\n"),
-        ("/sys/class/net/lo/carrier", "1\n"),
-        ("/sys/class/net/eth0/mtu", "1400\n"),
-        ("/sys/class/net/eth0/type", "1\n"),
-        ("/sys/class/net/eth0/address", "02:fc:00:00:00:01\n"),
-        ("/sys/class/net/eth0/operstate", "up\n"),
-        ("/sys/class/net/eth0/speed", "10000\n"),
-        ("/sys/class/net/eth0/duplex", "full\n"),
-        ("/sys/class/net/eth0/device/vendor", "0x1af4\n"),
-        ("/sys/class/net/eth0/statistics/rx_bytes", "861066207\n"),
-        ("/sys/class/net/eth0/statistics/tx_bytes", "2062074\n"),
-        ("/sys/class/net/eth0/statistics/rx_dropped", "11\n"),
-        ("/sys/class/net/eth0/statistics/tx_dropped", "22\n"),
-        ("/sys/class/net/eth0.5/mtu", "1400\n"),
-        ("/sys/class/net/eth0.5/operstate", "down\n"),
-        ("/sys/class/net/eth0.5/speed", "-1\n"),
-        ("/sys/class/net/br0/mtu", "1500\n"),
-        ("/sys/class/net/br0/bridge/stp_state", "1\n"),
-        ("/sys/class/net/br0/brif/vnet0/x", ""),
-        ("/sys/class/net/br0/brif/eth1/x", ""),
-        ("/sys/class/net/bond0/mtu", "1500\n"),
-        ("/sys/class/net/bond0/speed", "4294967295\n"),
-        ("/sys/class/net/bond0/bonding/mode", "802.3ad 4\n"),
-        ("/sys/class/net/bond0/bonding/slaves", "eth2 eth3\n"),
-        ("/sys/class/net/bond0/bonding/miimon", "100\n"),
-        ("/sys/class/net/bond0/bonding/ad_aggregator", "1\n"),
-        ("/sys/class/net/bond0/bonding/ad_partner_mac", "N/A\n"),
-        ("/sys/class/net/vf0/mtu", "1500\n"),
-        ("/sys/class/net/vf0/device/physfn/x", ""),
-        ("/sys/class/net/ifb0/mtu", "1500\n"),
-        ("/sys/class/net/ifb0/type", "1\n"),
     ]
 }
 
@@ -340,8 +295,7 @@ fn facts_of_a_recorded_host() {
         (facts.iscsi_initiator.as_deref(), facts.vnc_tls),
         (Some("iqn.x"), Some(true))
     );
-    assert_eq!(facts.network.nameservers, ["10.255.255.53"]);
-    assert!(facts.network.ipv6 && facts.affinity.is_empty());
+    assert!(facts.affinity.is_empty());
     assert!(matches!(facts.packages, Packages::Unknown(_)));
 }
 
@@ -394,57 +348,6 @@ fn the_only_node_has_all_memory_whatever_it_says_itself() {
 }
 
 #[test]
-fn interfaces_and_their_kinds() {
-    let dir = tree(&host_files());
-    let mut reader = files::Reader::new(dir.path());
-    let links = links::links(&mut reader, None);
-    let of = |name: &str| links.iter().find(|l| l.name == name).expect(name);
-    assert_eq!(links.len(), 7, "bonding_masters is none");
-    assert_eq!(of("lo").kind, LinkKind::Loopback);
-    assert!(of("lo").carrier, "lo has no operational state but is up");
-    let eth0 = of("eth0");
-    assert_eq!(
-        (&eth0.kind, eth0.mtu, eth0.speed, eth0.duplex.as_str()),
-        (&LinkKind::Nic, 1400, 10_000, "full")
-    );
-    assert!(eth0.carrier && eth0.ipv6_autoconf);
-    let c = eth0.counters;
-    assert_eq!(
-        (c.rx_bytes, c.tx_bytes, c.rx_dropped, c.tx_dropped),
-        (861_066_207, 2_062_074, 11, 22)
-    );
-    assert_eq!(
-        of("eth0.5").kind,
-        LinkKind::Vlan(VlanLink {
-            device: "eth0".into(),
-            id: 5
-        })
-    );
-    assert_eq!((of("eth0.5").speed, of("bond0").speed), (0, 0));
-    let LinkKind::Bridge(bridge) = &of("br0").kind else {
-        panic!("a bridge")
-    };
-    assert_eq!(
-        (bridge.ports.clone(), bridge.stp),
-        (vec!["eth1".to_owned(), "vnet0".to_owned()], true)
-    );
-    let LinkKind::Bond(bond) = &of("bond0").kind else {
-        panic!("a bond")
-    };
-    assert_eq!(bond.slaves, ["eth2", "eth3"]);
-    assert_eq!(
-        (bond.aggregator.as_deref(), bond.partner_mac.as_deref()),
-        (Some("1"), None)
-    );
-    let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-    assert_eq!(bond.options, [pair("mode", "4"), pair("miimon", "100")]);
-    assert_eq!(
-        (&of("vf0").kind, &of("ifb0").kind),
-        (&LinkKind::Vf, &LinkKind::Other)
-    );
-}
-
-#[test]
 fn a_sample_of_a_recorded_host() {
     let dir = tree(&host_files());
     let host = Host::at(dir.path());
@@ -490,7 +393,7 @@ fn nonsense_is_told_and_left_out() {
 
 #[test]
 fn a_file_without_end_is_cut_off() {
-    let error = files::read(Path::new("/dev/zero"), 4096).expect_err("endless");
+    let error = crate::files::read(Path::new("/dev/zero"), 4096).expect_err("endless");
     assert!(matches!(error, ObserveError::TooLarge { limit: 4096, .. }));
 }
 
@@ -500,7 +403,7 @@ fn an_empty_root_is_a_host_without_facts() {
     let observed = Host::at(dir.path()).facts();
     assert!(observed.problems.is_empty());
     assert_eq!(observed.value.memory, host_model::Memory::default());
-    assert!(observed.value.cpus.is_empty() && observed.value.network.links.is_empty());
+    assert!(observed.value.cpus.is_empty());
 }
 
 #[test]
@@ -563,13 +466,6 @@ fn the_machine_beneath_has_facts() {
     assert!(observed.problems.is_empty(), "{:?}", observed.problems);
     let facts = observed.value;
     assert!(!facts.cpus.is_empty() && !facts.affinity.is_empty() && facts.memory.total > 0);
-    assert!(
-        facts
-            .network
-            .links
-            .iter()
-            .any(|link| link.kind == LinkKind::Loopback)
-    );
     let in_nodes: usize = facts.numa.iter().map(|node| node.cpus.len()).sum();
     assert_eq!(in_nodes, facts.cpus.len());
     let sample = host.sample(&["/tmp".into()]).expect("a sample").value;
@@ -590,7 +486,6 @@ proptest! {
         let _ = memory::thp(&text);
         let _ = mounts::device_of(&text, "/boot");
         let _ = os::initiator(&text);
-        let _ = os::nameservers(&text);
     }
 
     #[test]

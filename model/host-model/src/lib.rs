@@ -6,21 +6,17 @@
 //!
 //! Beside facts there is [`HostPort`]: how hosts and ports are written wherever they are.
 //!
-//! Look next: `network.rs` for interfaces, addresses and routes; `sample.rs` for samples; `parts.rs` for what
+//! Look next: `sample.rs` for samples; `parts.rs` for what
 //! is optional; `address.rs` for `host:port`.
 #![forbid(unsafe_code)]
 
 mod address;
-mod network;
 mod parts;
 mod sample;
 
 use std::collections::BTreeMap;
 
 pub use address::{Host, HostError, HostPort, HostPortError, Zone};
-pub use network::{
-    Address, AddressScope, Bond, Bridge, Link, LinkCounters, LinkKind, Network, Route, VlanLink,
-};
 pub use parts::{Part, Parts, Place};
 pub use sample::{CpuTimes, Sample};
 
@@ -73,8 +69,6 @@ pub struct Facts {
     pub vnc_tls: Option<bool>,
     /// CPUs that this process may use.
     pub affinity: Vec<u32>,
-    /// Network.
-    pub network: Network,
     /// What is optional, and there.
     pub parts: Parts,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{HugePages, Memory, NumaNode, network::Link};
+use crate::{HugePages, Memory, NumaNode};
 
 /// One sample.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,8 +33,6 @@ pub struct Sample {
     pub numa: Vec<NumaNode>,
     /// Transparent huge pages: `always`, `madvise`, `never`.
     pub thp: Option<String>,
-    /// Interfaces, without their addresses.
-    pub links: Vec<Link>,
     /// Path and bytes free there for the agent; `None` where it cannot be told.
     pub disks: Vec<(String, Option<u64>)>,
 }

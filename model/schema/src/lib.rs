@@ -79,7 +79,7 @@ pub use pool::StoragePoolApi;
 pub use redact::redact;
 pub use secret::{DomainXml, Secret};
 pub use task::TaskApi;
-pub use values::{Done, Fixed2, Percent, PyBool, Str};
+pub use values::{Done, Fixed2, Open, Percent, PyBool, Str};
 pub use verb::{CallContext, Class, Namespace, Raw, Verb, VerbDecl};
 pub use vm::VmApi;
 pub use volume::VolumeApi;

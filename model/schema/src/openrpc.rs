@@ -123,6 +123,7 @@ fn class(class: Class) -> &'static str {
         Class::Storage => "storage",
         Class::Virt => "virt",
         Class::Host => "host",
+        Class::Network => "network",
     }
 }
 

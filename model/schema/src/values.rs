@@ -7,6 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
 
 use crate::desc::{Scalar, Type, Wire};
 
@@ -173,6 +174,51 @@ impl CallStatus {
             code: 0,
             message: "Done".to_owned(),
         }
+    }
+}
+
+/// An object that keeps the keys which its declaration does not know.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Open<T> {
+    /// What is declared.
+    pub known: T,
+    /// The other keys, as they came.
+    pub strangers: Map<String, Value>,
+}
+
+impl<T: Wire> Wire for Open<T> {
+    const TYPE: &'static Type = T::TYPE;
+}
+
+impl<T: Serialize> Serialize for Open<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Whole<'a, T> {
+            #[serde(flatten)]
+            known: &'a T,
+            #[serde(flatten)]
+            strangers: &'a Map<String, Value>,
+        }
+        let (known, strangers) = (&self.known, &self.strangers);
+        Whole { known, strangers }.serialize(serializer)
+    }
+}
+
+impl<'de, T: Wire + de::DeserializeOwned> Deserialize<'de> for Open<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut known = Map::<String, Value>::deserialize(deserializer)?;
+        let mut strangers = Map::new();
+        if let Type::Object(desc) = T::TYPE.inner() {
+            for (key, value) in std::mem::take(&mut known) {
+                let place = match desc.field(&key) {
+                    Some(_) => &mut known,
+                    None => &mut strangers,
+                };
+                place.insert(key, value);
+            }
+        }
+        let known = T::deserialize(Value::Object(known)).map_err(de::Error::custom)?;
+        Ok(Self { known, strangers })
     }
 }
 

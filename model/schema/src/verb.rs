@@ -30,8 +30,10 @@ pub enum Class {
     Storage,
     /// Hypervisor: may block for long.
     Virt,
-    /// The host itself: its networks, its devices, fencing of others. May block for long.
+    /// The host itself: its devices, fencing of others. May block for long.
     Host,
+    /// The host's networks: may block until a change is confirmed or undone.
+    Network,
 }
 
 /// A verb, declared.

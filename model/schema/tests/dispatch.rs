@@ -245,12 +245,67 @@ impl host::fence::FenceApi for Echoes {
     }
 }
 
+impl host::network::NetworkApi for Echoes {
+    fn setup_networks(
+        &self,
+        _: &CallContext,
+        params: host::network::SetupNetworks,
+    ) -> Result<host::network::SetupAnswer, VdsmError> {
+        let strangers = params.networks.values().flat_map(|it| it.strangers.keys());
+        let strangers: Vec<&str> = strangers.map(String::as_str).collect();
+        match strangers.as_slice() {
+            [] => reached("Host.setupNetworks"),
+            some => reached(&some.join(",")),
+        }
+    }
+
+    fn confirm_connectivity(
+        &self,
+        _: &CallContext,
+        _: host::network::ConfirmConnectivity,
+    ) -> Result<Done, VdsmError> {
+        reached("Host.confirmConnectivity")
+    }
+
+    fn set_safe_network_config(
+        &self,
+        _: &CallContext,
+        _: host::network::SetSafeNetworkConfig,
+    ) -> Result<Done, VdsmError> {
+        reached("Host.setSafeNetworkConfig")
+    }
+
+    fn get_network_capabilities(
+        &self,
+        _: &CallContext,
+        _: host::network::GetNetworkCapabilities,
+    ) -> Result<host::network::NetworkCapabilities, VdsmError> {
+        reached("Host.getNetworkCapabilities")
+    }
+
+    fn get_network_statistics(
+        &self,
+        _: &CallContext,
+        _: host::network::GetNetworkStatistics,
+    ) -> Result<host::network::NetworkStatistics, VdsmError> {
+        reached("Host.getNetworkStatistics")
+    }
+
+    fn get_lldp(
+        &self,
+        _: &CallContext,
+        _: host::network::GetLldp,
+    ) -> Result<std::collections::BTreeMap<String, host::network::Lldp>, VdsmError> {
+        reached("Host.getLldp")
+    }
+}
+
 macro_rules! later {
     ($($subject:path),* $(,)?) => { $( impl $subject for Echoes {} )* };
 }
 
 later! {
-    host::storage::HostStorageApi, host::network::NetworkApi, host::devices::HostDeviceApi,
+    host::storage::HostStorageApi, host::devices::HostDeviceApi,
     host::jobs::JobApi, host::transfer::TransferApi,
     host::external::ExternalVmApi, host::secrets::SecretsApi, host::tuning::HostTuningApi,
     vm::hotplug::HotplugApi, vm::disks::DiskApi, vm::snapshot::SnapshotApi, vm::backup::BackupApi,
@@ -280,6 +335,22 @@ fn call(api: &Echoes, method: &str, params: &Value) -> Result<Value, VdsmError> 
 }
 
 const ID: &str = "11111111-2222-3333-4444-555555555555";
+
+#[test]
+fn keys_of_networks_that_nobody_knows_are_kept() {
+    let api = Echoes::default();
+    let params = json!({"networks": {"n": {"nic": "a", "later": {"x": [1]}}}, "bondings": {}, "options": {}});
+    let error = call(&api, "Host.setupNetworks", &params).unwrap_err();
+    assert_eq!(error.message, "later");
+    let told = api.mismatches.borrow().join(" ");
+    assert!(told.contains("networks.n.later"), "{told}");
+    let open: schema::Open<host::network::BondWish> =
+        serde_json::from_value(json!({"nics": ["a"], "y": 1})).unwrap();
+    assert_eq!(
+        serde_json::to_value(&open).unwrap(),
+        json!({"nics": ["a"], "y": 1})
+    );
+}
 
 #[test]
 fn answers_and_errors_come_back() {

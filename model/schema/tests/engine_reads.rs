@@ -39,9 +39,7 @@ const NEVER_TOLD: &[&str] = &[
     "metadata",
     // size in blocks, of old formats
     "size",
-    // limits of networks
-    "hostQos",
-    // VLANs and their aggregators come with the verbs of networks
+    // a VLAN has no aggregator
     "vlans.*.ad_aggregator_id",
     "bridges.<networks.*.iface>",
 ];

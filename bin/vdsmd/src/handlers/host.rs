@@ -2,12 +2,17 @@
 
 mod capabilities;
 mod network;
+#[cfg(test)]
+mod network_tests;
+mod setup;
 mod stats;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use ::network::NetworkInfo;
+use observe::network::counters::NetworkStatistics;
 use schema::{
     CallContext, Done, HostApi, VdsmError,
     domain::DomainVitals,
@@ -29,6 +34,8 @@ use crate::{agent::Agent, errors, logging};
 
 impl HostApi for Agent {
     fn ping(&self, _: &CallContext, _: Ping) -> Answer<Done> {
+        // Old engines say by it that they still reach the agent.
+        self.networks.confirm();
         Ok(Done)
     }
 
@@ -41,7 +48,14 @@ impl HostApi for Agent {
     }
 
     fn get_capabilities(&self, cx: &CallContext, _: GetCapabilities) -> Answer<Capabilities> {
-        Ok(capabilities::capabilities(self.host.capabilities(cx.local)))
+        let networks = self.networks.info().unwrap_or_else(|error| {
+            tracing::error!(%error, "capabilities without networks");
+            NetworkInfo::default()
+        });
+        let client = cx.local.map(|it| it.ip().to_canonical());
+        let iface = client.and_then(|it| networks.owners.get(&it).cloned());
+        let host = self.host.capabilities();
+        Ok(capabilities::capabilities(host, networks, iface))
     }
 
     fn get_hardware_info(&self, _: &CallContext, _: GetHardwareInfo) -> Answer<HardwareInfo> {
@@ -62,6 +76,11 @@ impl HostApi for Agent {
                 .collect(),
             vms: vms.total,
             active_vms: vms.active,
+            network: self.interfaces.read().unwrap_or_else(|error| {
+                tracing::error!(%error, "statistics without networks");
+                NetworkStatistics::default()
+            }),
+            dirty: self.networks.is_dirty(),
         };
         Ok(stats::stats(sampled, live))
     }

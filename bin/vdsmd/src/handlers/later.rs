@@ -12,7 +12,6 @@ macro_rules! later {
 
 later! {
     host::storage::HostStorageApi,
-    host::network::NetworkApi,
     host::devices::HostDeviceApi,
     host::jobs::JobApi,
     host::transfer::TransferApi,

@@ -1,9 +1,9 @@
-//! Changes of VMs, told to the subscribers of the queue of events.
+//! Changes of VMs and of the host's networks, told to the subscribers of the queue of events.
 
 use std::sync::Arc;
 
 use rpc::Publisher;
-use schema::events::{Notification, VM_STATUS};
+use schema::events::{EventDecl, HOST_CONNECTIVITY, Notification, VM_STATUS};
 use vm_model::events::{VmEvent, VmEvents};
 
 use crate::{
@@ -23,13 +23,52 @@ pub(crate) struct VmStatusEvents {
 
 impl VmStatusEvents {
     fn send(&self, event: &Notification) {
-        if checks::event(
+        send(
+            &self.publisher,
             &self.mismatches,
             self.strict,
-            VM_STATUS.prefix,
-            &event.params,
-        ) {
-            self.publisher.publish_event(&event.method, &event.params);
+            &VM_STATUS,
+            event,
+        );
+    }
+}
+
+fn send(
+    publisher: &Publisher,
+    mismatches: &Teller,
+    strict: bool,
+    kind: &EventDecl,
+    event: &Notification,
+) {
+    if checks::event(mismatches, strict, kind.prefix, &event.params) {
+        publisher.publish_event(&event.method, &event.params);
+    }
+}
+
+/// Publishes `|net|host_conn|no_id`.
+pub(crate) struct HostConnectivity {
+    /// To whom.
+    pub(crate) publisher: Publisher,
+    /// Tells what is not as declared.
+    pub(crate) mismatches: Arc<Teller>,
+    /// Is an event that is not as declared kept back?
+    pub(crate) strict: bool,
+}
+
+impl HostConnectivity {
+    /// The networks changed.
+    pub(crate) fn publish(&self) {
+        let now = observe::clock::monotonic().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        match schema::events::host_connectivity(now) {
+            Ok(event) => send(
+                &self.publisher,
+                &self.mismatches,
+                self.strict,
+                &HOST_CONNECTIVITY,
+                &event,
+            ),
+            Err(error) => tracing::error!(%error, "cannot write the event"),
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Lanes {
     storage: Lane,
     virt: Lane,
     host: Lane,
+    network: Lane,
 }
 
 impl Lanes {
@@ -47,6 +48,7 @@ impl Lanes {
             storage: lane(),
             virt: lane(),
             host: lane(),
+            network: lane(),
         }
     }
 
@@ -58,6 +60,7 @@ impl Lanes {
             Class::Storage => Some(&self.storage),
             Class::Virt => Some(&self.virt),
             Class::Host => Some(&self.host),
+            Class::Network => Some(&self.network),
         }
     }
 }

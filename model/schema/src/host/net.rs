@@ -5,9 +5,18 @@
 
 use std::collections::BTreeMap;
 
+use super::network::HostQos;
 use crate::values::Str;
 
 wire! {
+    /// Quality of service of one network on the NIC or bond beneath it.
+    pub struct DeviceQos {
+        /// The network's.
+        host_qos "hostQos": HostQos,
+        /// Number of its VLAN, -1 without one.
+        vlan: i32,
+    }
+
     /// An interface that a guest's traffic may leave through: a NIC.
     pub struct Nic {
         /// Its address.
@@ -40,6 +49,8 @@ wire! {
         dhcpv6: bool,
         /// Aggregator of 802.3ad.
         ad_aggregator_id: Option<String>,
+        /// Quality of service of the networks on it, by VLAN.
+        qos: Option<Vec<DeviceQos>>,
     }
 
     /// A bond.
@@ -80,6 +91,10 @@ wire! {
         ad_aggregator_id: Option<String>,
         /// Partner of 802.3ad.
         ad_partner_mac: Option<String>,
+        /// `legacy` or `ovs`.
+        switch: String,
+        /// Quality of service of the networks on it, by VLAN.
+        qos: Option<Vec<DeviceQos>>,
     }
 
     /// A bridge.
@@ -156,9 +171,11 @@ wire! {
         switch: String,
         /// Where the traffic leaves.
         southbound: Option<String>,
+        /// Without a bridge: the interface, as `iface`.
+        interface: Option<String>,
         /// Ports of its bridge.
-        ports: Vec<String>,
-        /// `on` or `off`: spanning tree.
+        ports: Option<Vec<String>>,
+        /// `on` or `off`: spanning tree of its bridge.
         stp: Option<String>,
         /// First IPv4 address, or empty.
         addr: String,
@@ -184,5 +201,7 @@ wire! {
         dhcpv6: bool,
         /// Number of its VLAN.
         vlanid: Option<i32>,
+        /// Quality of service.
+        host_qos "hostQos": Option<HostQos>,
     }
 }

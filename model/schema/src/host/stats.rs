@@ -35,9 +35,9 @@ wire! {
         anon_huge_pages "anonHugePages": Str<u64>,
         /// Interfaces by name.
         network: BTreeMap<String, InterfaceStats>,
-        /// Percent of received packets dropped.
+        /// Received packets dropped, all interfaces.
         rx_dropped "rxDropped": Str<u64>,
-        /// Percent of sent packets dropped.
+        /// Packets dropped on sending, all interfaces.
         tx_dropped "txDropped": Str<u64>,
         /// Huge pages by size in KiB.
         hugepages: BTreeMap<u64, HugePages>,

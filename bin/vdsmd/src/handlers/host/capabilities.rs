@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ::network::NetworkInfo;
 use host_model::{Cpu, FcHost, Kdump, NumaNode};
 use schema::{
     Str,
@@ -15,10 +16,14 @@ use schema::{
 use super::network;
 
 /// `Host.getCapabilities`.
-pub(super) fn capabilities(host: host::Capabilities) -> wire::Capabilities {
+pub(super) fn capabilities(
+    host: host::Capabilities,
+    networks: NetworkInfo,
+    last_client_iface: Option<String>,
+) -> wire::Capabilities {
     let counts = host.cpu_counts;
     let features = host.features;
-    let net = host.interfaces;
+    let net = network::told(networks);
     wire::Capabilities {
         kvm_enabled: Str(host.kvm),
         cpu_cores: Str(counts.cores),
@@ -36,14 +41,13 @@ pub(super) fn capabilities(host: host::Capabilities) -> wire::Capabilities {
         software_revision: host.version.revision,
         supported_engines: words(&host.engines),
         cluster_levels: words(&host.cluster_levels),
-        // Networks of VDSM: none are made yet.
-        networks: BTreeMap::new(),
-        bondings: each(net.bondings, network::bond),
-        bridges: each(net.bridges, network::bridge),
-        nics: each(net.nics, network::nic),
-        vlans: each(net.vlans, network::vlan),
-        nameservers: host.nameservers,
-        supports_ipv6: host.ipv6,
+        networks: net.networks,
+        bondings: net.bondings,
+        bridges: net.bridges,
+        nics: net.nics,
+        vlans: net.vlans,
+        nameservers: net.nameservers,
+        supports_ipv6: net.supports_ipv6,
         ovn_configured: false,
         // None are run yet.
         hooks: BTreeMap::new(),
@@ -103,9 +107,8 @@ pub(super) fn capabilities(host: host::Capabilities) -> wire::Capabilities {
         mailbox_events: features.mailbox_events,
         zerocopy_migrations: features.zerocopy_migrations,
         qemu_image_info_bitmaps: features.qemu_image_info_bitmaps,
-        // The agent changes no network, so none is unsaved.
-        net_config_dirty: false.into(),
-        last_client_iface: host.last_client_iface,
+        net_config_dirty: net.config_dirty,
+        last_client_iface,
         boot_time: None,
         connector_info: None,
         features: host.optional.into_iter().map(optional).collect(),

@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use host::{CoreStats, NodeStats};
-use host_model::Link;
+use observe::network::counters::NetworkStatistics;
 use schema::{
     Str,
     domain::DomainVitals,
-    host::{
-        CpuStats, HostStats, HostedEngine, HugePages, InterfaceStats, NumaFreePages, NumaMemory,
-        PathStats,
-    },
+    host::{CpuStats, HostStats, HostedEngine, HugePages, NumaFreePages, NumaMemory, PathStats},
 };
 use uuid::Uuid;
+
+use super::network;
 
 /// What `Host.getStats` tells beside the host's own figures.
 pub(super) struct Live {
@@ -26,11 +25,14 @@ pub(super) struct Live {
     pub(super) vms: u32,
     /// VMs that are up.
     pub(super) active_vms: u32,
+    /// What the interfaces moved.
+    pub(super) network: NetworkStatistics,
+    /// Are there networks that a start of the host would not bring back?
+    pub(super) dirty: bool,
 }
 
 /// `Host.getStats`.
 pub(super) fn stats(host: host::HostStats, live: Live) -> HostStats {
-    let network = host.links.iter().map(|link| interface(link, host.read_at));
     HostStats {
         cpu_load: host.load.into(),
         cpu_user: host.cpu.user.into(),
@@ -41,10 +43,10 @@ pub(super) fn stats(host: host::HostStats, live: Live) -> HostStats {
         elapsed_time: live.elapsed.as_secs_f64().into(),
         mem_used: Str(host.memory_used),
         anon_huge_pages: Str(host.anon_huge_mib),
-        network: network.collect(),
         // Upstream swaps these two.
-        rx_dropped: Str(host.rx_dropped),
-        tx_dropped: Str(host.tx_dropped),
+        rx_dropped: Str(live.network.rx_dropped),
+        tx_dropped: Str(live.network.tx_dropped),
+        network: network::statistics(live.network),
         hugepages: host.hugepages.into_iter().map(huge_pages).collect(),
         disk_stats: host.disks.into_iter().map(path).collect(),
         thp_state: host.thp,
@@ -73,30 +75,10 @@ pub(super) fn stats(host: host::HostStats, live: Live) -> HostStats {
         date_time: gmt(live.unix),
         // There is no memory overcommitment manager.
         mom_status: "inactive".to_owned(),
-        // The agent changes no network, so none is unsaved.
-        net_config_dirty: false.into(),
+        net_config_dirty: live.dirty.into(),
         ha_stats: HostedEngine::default(),
         ha_score: None,
     }
-}
-
-fn interface(link: &Link, sample_time: f64) -> (String, InterfaceStats) {
-    let counters = link.counters;
-    let stats = InterfaceStats {
-        name: link.name.clone(),
-        rx: Str(counters.rx_bytes),
-        tx: Str(counters.tx_bytes),
-        state: if link.carrier { "up" } else { "down" }.to_owned(),
-        rx_dropped: Str(counters.rx_dropped),
-        tx_dropped: Str(counters.tx_dropped),
-        rx_errors: Str(counters.rx_errors),
-        tx_errors: Str(counters.tx_errors),
-        // Where it is not told VDSM says this.
-        speed: Str(if link.speed == 0 { 1000 } else { link.speed }),
-        duplex: link.duplex.clone(),
-        sample_time,
-    };
-    (link.name.clone(), stats)
 }
 
 fn huge_pages((size, pages): (u64, host_model::HugePages)) -> (u64, HugePages) {

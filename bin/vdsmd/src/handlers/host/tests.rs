@@ -7,11 +7,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ::network::NetworkInfo;
 use host::{Capabilities, Features, HardwareInfo, Hypervisor, Inputs, Sampler, Settings, Version};
 use host_model::{
-    Address, AddressScope, Bond, Bridge, Cpu, CpuTimes, Dmi, Facts, FcHost, HugePages, Kdump, Link,
-    LinkCounters, LinkKind, Memory, NumaNode, PackageVersion, Packages, PageCount, Route, Sample,
-    VlanLink,
+    Cpu, CpuTimes, Dmi, Facts, FcHost, HugePages, Kdump, Memory, NumaNode, PackageVersion,
+    Packages, PageCount, Sample,
 };
 use serde_json::{Value, json};
 
@@ -36,60 +36,6 @@ const DOMCAPS: &str = r"<domainCapabilities><cpu>
 fn hypervisor(kvm: bool) -> Hypervisor {
     let versions = (Some(9_000_000), Some(7_002_000));
     Hypervisor::parse(kvm, "x86_64", CAPS, DOMCAPS, versions).expect("XML")
-}
-
-fn address(ip: &str, prefix: u8, scope: AddressScope, dynamic: bool) -> Address {
-    Address {
-        ip: ip.parse().expect("an address"),
-        prefix,
-        scope,
-        secondary: false,
-        dynamic,
-    }
-}
-
-fn eth0() -> Link {
-    Link {
-        name: "eth0".into(),
-        kind: LinkKind::Nic,
-        hwaddr: "02:fc:00:00:00:01".into(),
-        mtu: 1400,
-        operstate: "up".into(),
-        carrier: true,
-        duplex: "unknown".into(),
-        addresses: vec![
-            address("198.51.100.9", 24, AddressScope::Global, false),
-            address("192.0.2.2", 24, AddressScope::Global, false),
-            address("fd00::2", 64, AddressScope::Global, false),
-            address("fe80::1", 64, AddressScope::Link, false),
-        ],
-        counters: LinkCounters {
-            rx_bytes: 861_066_207,
-            tx_bytes: 2_062_074,
-            rx_dropped: 3,
-            tx_dropped: 5,
-            rx_errors: 1,
-            tx_errors: 2,
-        },
-        ..Link::default()
-    }
-}
-
-fn named(name: &str, kind: LinkKind) -> Link {
-    Link {
-        name: name.into(),
-        kind,
-        ..Link::default()
-    }
-}
-
-fn route(gateway: &str, table: u32) -> Route {
-    Route {
-        device: "eth0".into(),
-        gateway: gateway.parse().expect("an address"),
-        metric: 0,
-        table,
-    }
 }
 
 fn facts() -> Facts {
@@ -125,8 +71,6 @@ fn facts() -> Facts {
     facts.cpu.model = Some("Intel(R) Xeon(R) Processor".into());
     facts.kernel.release = "6.18.44-fc-v669".into();
     facts.os.name = "Debian".into();
-    facts.network.links = vec![eth0(), named("lo", LinkKind::Loopback)];
-    facts.network.routes = vec![route("192.0.2.1", 254), route("fd00::1", 254)];
     let libvirt = PackageVersion {
         version: "9.0.0".into(),
         release: "4+deb12u2".into(),
@@ -171,9 +115,12 @@ fn capabilities_of(facts: &Facts, hypervisor: Option<&Hypervisor>, settings: &Se
         settings,
         features: &features,
         version: &Version::default(),
-        last_client_iface: Some("lo"),
     };
-    let answer = capabilities::capabilities(Capabilities::of(&inputs));
+    let answer = capabilities::capabilities(
+        Capabilities::of(&inputs),
+        NetworkInfo::default(),
+        Some("lo".into()),
+    );
     serde_json::to_value(answer).expect("JSON")
 }
 
@@ -181,8 +128,6 @@ fn settings() -> Settings {
     Settings {
         reserved_mib: 321,
         guest_overhead_mib: 65,
-        fake_nics: vec!["dummy_*".into(), "veth_*".into()],
-        hidden_nics: vec!["w*".into(), "usb*".into()],
         ..Settings::default()
     }
 }
@@ -224,130 +169,6 @@ fn capabilities_as_engine_reads_them() {
     );
     let first = json!({"cpu_id": 0, "numa_cell_id": 0, "socket_id": 0, "die_id": 0, "core_id": 0});
     assert_eq!(answer["cpuTopology"][0], first);
-}
-
-#[test]
-fn a_card_with_the_address_of_its_gateways_subnet() {
-    let answer = capabilities_of(&facts(), None, &settings());
-    let expected = json!({
-        "hwaddr": "02:fc:00:00:00:01", "addr": "192.0.2.2", "netmask": "255.255.255.0",
-        "ipv4addrs": ["198.51.100.9/24", "192.0.2.2/24"], "ipv6addrs": ["fd00::2/64"],
-        "ipv6autoconf": false, "gateway": "192.0.2.1", "ipv6gateway": "fd00::1", "mtu": "1400",
-        "ipv4defaultroute": true, "dhcpv4": false, "dhcpv6": false, "speed": 0,
-    });
-    assert_eq!(answer["nics"], json!({"eth0": expected}));
-}
-
-#[test]
-fn a_card_without_addresses() {
-    let mut facts = facts();
-    facts.network.links = vec![named("eth1", LinkKind::Nic)];
-    facts.network.routes.clear();
-    let nic = &capabilities_of(&facts, None, &settings())["nics"]["eth1"];
-    has(
-        nic,
-        &json!({
-            "addr": "", "netmask": "", "ipv4addrs": [], "ipv6addrs": [], "gateway": "",
-            "ipv6gateway": "::", "ipv4defaultroute": false,
-        }),
-    );
-}
-
-#[test]
-fn leased_and_advertised_addresses_are_told() {
-    let mut facts = facts();
-    facts.network.links[0].ipv6_autoconf = true;
-    facts.network.links[0].addresses = vec![
-        address("10.0.0.9", 8, AddressScope::Global, true),
-        address("fd00::9", 128, AddressScope::Global, true),
-        address("fd00::a", 64, AddressScope::Global, true),
-    ];
-    // The gateway is in no subnet of the card and known only to another table; the first address counts.
-    facts.network.routes = vec![route("192.0.2.1", 1000)];
-    let nic = &capabilities_of(&facts, None, &settings())["nics"]["eth0"];
-    has(
-        nic,
-        &json!({
-            "addr": "10.0.0.9", "netmask": "255.0.0.0", "gateway": "192.0.2.1",
-            "ipv4defaultroute": false, "dhcpv4": true, "dhcpv6": true, "ipv6autoconf": true,
-        }),
-    );
-}
-
-#[test]
-fn several_gateways_are_none() {
-    let mut facts = facts();
-    facts.network.routes = vec![route("192.0.2.1", 254), route("192.0.2.254", 1000)];
-    let nic = &capabilities_of(&facts, None, &settings())["nics"]["eth0"];
-    has(nic, &json!({"gateway": "", "ipv4defaultroute": false}));
-}
-
-#[test]
-fn interfaces_by_kind_and_configuration() {
-    let bond = Bond {
-        slaves: vec!["eth2".into()],
-        options: vec![("mode".into(), "4".into())],
-        aggregator: Some("1".into()),
-        ..Bond::default()
-    };
-    let bridge = Bridge {
-        ports: vec!["eth1".into()],
-        stp: true,
-    };
-    let vlan = VlanLink {
-        device: "eth0".into(),
-        id: 5,
-    };
-    let mut port = named("eth3", LinkKind::Nic);
-    port.master = Some("bondhid".into());
-    let mut facts = facts();
-    facts.network.links = vec![
-        named("bond0", LinkKind::Bond(bond)),
-        named("bondhid", LinkKind::Bond(Bond::default())),
-        named("br0", LinkKind::Bridge(bridge)),
-        named(";vdsmdummy;", LinkKind::Bridge(Bridge::default())),
-        named("eth0.5", LinkKind::Vlan(vlan)),
-        named("dummy_1", LinkKind::Fake),
-        named("veth1", LinkKind::Fake),
-        named("wlan0", LinkKind::Nic),
-        named("ifb0", LinkKind::Other),
-        named("vf0", LinkKind::Vf),
-        port,
-    ];
-    let settings = Settings {
-        hidden_bonds: vec!["bondh?d".into()],
-        ..settings()
-    };
-    let answer = capabilities_of(&facts, None, &settings);
-    let names = |key: &str| -> Vec<String> {
-        answer[key]
-            .as_object()
-            .expect("an object")
-            .keys()
-            .cloned()
-            .collect()
-    };
-    assert_eq!(names("nics"), ["dummy_1", "vf0"]);
-    assert_eq!(names("bondings"), ["bond0"]);
-    assert_eq!(names("bridges"), ["br0"]);
-    has(
-        &answer["bridges"]["br0"],
-        &json!({"ports": ["eth1"], "stp": "on"}),
-    );
-    has(
-        &answer["vlans"]["eth0.5"],
-        &json!({"iface": "eth0", "vlanid": 5}),
-    );
-    let bond = &answer["bondings"]["bond0"];
-    has(
-        bond,
-        &json!({"slaves": ["eth2"], "opts": {"mode": "4"}, "active_slave": ""}),
-    );
-    assert_eq!(
-        bond.get("ad_aggregator_id"),
-        None,
-        "only with the partner's address"
-    );
 }
 
 /// A null is worse to Engine than an absent key, whatever is unknown.
@@ -428,7 +249,6 @@ fn sample(seconds: u64, user: u64, system: u64) -> Sample {
         )]),
         numa: vec![node()],
         thp: Some("madvise".into()),
-        links: vec![eth0()],
         disks: vec![("/tmp".into(), Some(70_256 << 20)), ("/gone".into(), None)],
         ..Sample::default()
     }
@@ -453,6 +273,8 @@ fn live() -> stats::Live {
         domains: BTreeMap::from([(id, vitals)]),
         vms: 3,
         active_vms: 1,
+        network: super::network_tests::counted(),
+        dirty: true,
     }
 }
 
@@ -479,7 +301,7 @@ fn stats_as_engine_reads_them() {
             "bootTime": "1795326755", "diskStats": {"/tmp": {"free": "70256"}}, "v2vJobs": {},
             "multipathHealth": {}, "memFree": 20197, "swapTotal": 2048, "swapFree": 1024, "vmCount": 3,
             "vmActive": 1, "vmMigrating": 0, "incomingVmMigrations": 0, "outgoingVmMigrations": 0,
-            "dateTime": "2026-11-22T06:39:42 GMT", "momStatus": "inactive", "netConfigDirty": "False",
+            "dateTime": "2026-11-22T06:39:42 GMT", "momStatus": "inactive", "netConfigDirty": "True",
             "numaNodeMemFree": {"0": {"memFree": "19123", "memPercent": 21,
                 "hugepages": {"4": {"freePages": 1_664_122}, "2048": {"freePages": 0}}}},
             "haStats": {"configured": false, "active": false, "score": 0, "globalMaintenance": false, "localMaintenance": false},

@@ -1,0 +1,93 @@
+//! Tells clients that the host's networks changed by themselves: `|net|host_conn|no_id`, upon which Engine reads the
+//! capabilities again.
+//!
+//! A thread of its own hears the kernel's news of interfaces and addresses. News come in bursts: it waits until there
+//! is a pause (but not for ever), looks, and tells if what it sees differs from the last time in anything that counts
+//! ([`network::Digest`]). What a change of networks does is not told: who asked for it looks by himself.
+
+use std::{
+    io,
+    sync::{Arc, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use netlink::{Group, Monitor, NetlinkError};
+use network::NetworkManager;
+
+use crate::ports::HostConnectivity;
+
+/// What is heard.
+const GROUPS: [Group; 3] = [Group::Link, Group::Ipv4Address, Group::Ipv6Address];
+/// How often it is looked whether the agent still is there.
+const LOOK: Duration = Duration::from_secs(2);
+/// A burst has ended when nothing came for so long,
+const PAUSE: Duration = Duration::from_millis(300);
+/// or when it took so long.
+const BURST: Duration = Duration::from_secs(3);
+/// Between attempts to hear again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Starts the thread. It hears when this returns.
+pub(crate) fn start(networks: &Arc<NetworkManager>, events: HostConnectivity) -> io::Result<()> {
+    let monitor = Monitor::open(&GROUPS).map_err(io::Error::other)?;
+    let mut teller = Teller {
+        networks: Arc::downgrade(networks),
+        events,
+        last: networks.look(),
+    };
+    thread::Builder::new()
+        .name("networks".to_owned())
+        .spawn(move || teller.run(monitor))
+        .map(drop)
+}
+
+struct Teller {
+    networks: Weak<NetworkManager>,
+    events: HostConnectivity,
+    last: Option<network::Look>,
+}
+
+impl Teller {
+    fn run(&mut self, mut monitor: Monitor) {
+        while let Some(networks) = self.networks.upgrade() {
+            drop(networks);
+            match burst(&mut monitor) {
+                Ok(false) => {}
+                Ok(true) => self.tell(),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot hear of networks; trying again");
+                    thread::sleep(RETRY);
+                    if let Ok(again) = Monitor::open(&GROUPS) {
+                        monitor = again;
+                    }
+                    self.tell();
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let Some(now) = self.networks.upgrade().and_then(|it| it.look()) else {
+            return;
+        };
+        let before = self.last.replace(now);
+        let (Some(before), Some(now)) = (before, &self.last) else {
+            return;
+        };
+        if now.is_news_after(&before) {
+            tracing::info!(target: "vdsm.network", "networks changed by themselves");
+            self.events.publish();
+        }
+    }
+}
+
+/// Waits for news, and until they have come to a pause; false if there were none.
+fn burst(monitor: &mut Monitor) -> Result<bool, NetlinkError> {
+    if monitor.wait(LOOK)?.is_empty() {
+        return Ok(false);
+    }
+    let began = Instant::now();
+    while began.elapsed() < BURST && !monitor.wait(PAUSE)?.is_empty() {}
+    Ok(true)
+}

@@ -1,0 +1,239 @@
+//! The ports of networks: who looks (netlink, the files of the configuration) and who may (the root helper).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use config::{Config as Configuration, Supervdsm};
+use net_model::{Config, Current, Desired, IfName, NetError, Plan};
+use network::{
+    Change, LinkFigures, LldpState, NetworkError, Observer, Pending, Root, RootError, RootState,
+    Tlv,
+};
+use observe::{
+    netconf::{self, Netconfs},
+    network::counters::{self, NetworkStatistics},
+};
+use privileged::{
+    Client, ClientError, PendingChange, Refusal,
+    network::{Lldp, Millis, NetworkChange},
+};
+
+/// For one look at the kernel's tables.
+const LOOK: Duration = Duration::from_secs(10);
+/// For making and verifying a change: a thousand networks, links that come up slowly.
+const CHANGE: Duration = Duration::from_mins(5);
+/// For `lldptool`, of all cards together.
+const LLDP: Duration = Duration::from_secs(30);
+
+/// This host.
+pub(crate) struct ThisHost {
+    fake_nics: Vec<String>,
+    netconfs: Netconfs,
+}
+
+impl ThisHost {
+    /// As configured.
+    pub(crate) fn new(config: &Configuration) -> Self {
+        Self {
+            fake_nics: config.vars.fake_nics.clone(),
+            netconfs: netconfs(config),
+        }
+    }
+}
+
+/// Where the root helper keeps the two sets.
+fn netconfs(config: &Configuration) -> Netconfs {
+    let state = &config.vars.state_dir;
+    Netconfs {
+        running: state.join("staging/netconf"),
+        persistent: state.join("persistence/netconf"),
+    }
+}
+
+impl Observer for ThisHost {
+    fn current(&self) -> Result<Current, NetworkError> {
+        let (mut current, _) = observe::network::network(LOOK, &[]).map_err(unreadable)?;
+        current.count_as_nics(&self.fake_nics);
+        Ok(current)
+    }
+
+    fn running(&self) -> Result<(Config, Vec<NetError>), NetworkError> {
+        configuration(&self.netconfs.running)
+    }
+
+    fn persistent(&self) -> Result<(Config, Vec<NetError>), NetworkError> {
+        configuration(&self.netconfs.persistent)
+    }
+
+    fn figures(&self) -> Result<BTreeMap<IfName, LinkFigures>, NetworkError> {
+        let reading = counters::read(LOOK, &[]).map_err(unreadable)?;
+        let all = reading.interfaces.into_iter().map(|(name, it)| {
+            let figures = LinkFigures {
+                speed: it.speed,
+                duplex: it.duplex.word().to_owned(),
+                up: it.up,
+                counters: it.counters,
+            };
+            (name, figures)
+        });
+        Ok(all.collect())
+    }
+}
+
+/// What the interfaces of this host moved.
+pub(crate) struct Interfaces;
+
+impl Interfaces {
+    /// Counters, and speed, as they are now.
+    pub(crate) fn read(&self) -> Result<NetworkStatistics, NetworkError> {
+        let reading = counters::read(LOOK, &[]).map_err(unreadable)?;
+        let mut meter = counters::Meter::default();
+        meter.push(reading);
+        Ok(meter.statistics().unwrap_or_default())
+    }
+}
+
+fn configuration(link: &std::path::Path) -> Result<(Config, Vec<NetError>), NetworkError> {
+    let found = netconf::read(link).map_err(unreadable)?;
+    let (config, problems) = found.netconf.config();
+    Ok((config, found.problems.into_iter().chain(problems).collect()))
+}
+
+fn unreadable(error: impl Into<anyhow::Error>) -> NetworkError {
+    NetworkError::Unreadable(format!("{:#}", error.into()))
+}
+
+/// The root helper as networks see it.
+pub(crate) struct HelperRoot {
+    client: Option<Client>,
+}
+
+impl HelperRoot {
+    /// Reaches nobody yet: a helper that is down may come up later.
+    pub(crate) fn new(options: &Supervdsm) -> Self {
+        let client = || Client::new(&options.socket, options.request_timeout);
+        Self {
+            client: options.enable.then(client),
+        }
+    }
+
+    fn client(&self) -> Result<&Client, RootError> {
+        let none = "[supervdsm] enable = false in the configuration";
+        let client = self.client.as_ref();
+        client.ok_or_else(|| RootError::Absent(none.to_owned()))
+    }
+}
+
+impl Root for HelperRoot {
+    fn change(&self, change: Change) -> Result<Box<dyn Pending>, RootError> {
+        let change = NetworkChange {
+            desired: change.desired,
+            persist: change.persist,
+            deadline_ms: Millis::of(CHANGE),
+            confirm_within_ms: Some(Millis::of(change.confirm_within)),
+        };
+        let pending = self.client()?.network_change(change);
+        Ok(Box::new(Unconfirmed(pending.map_err(failed)?)))
+    }
+
+    fn plan(&self, desired: Desired) -> Result<Plan, RootError> {
+        self.client()?.network_plan(desired).map_err(failed)
+    }
+
+    fn persist(&self) -> Result<(), RootError> {
+        self.client()?.network_persist().map(drop).map_err(failed)
+    }
+
+    fn state(&self) -> Result<RootState, RootError> {
+        let state = self.client()?.network_state().map_err(failed)?;
+        Ok(RootState {
+            clients: state.clients,
+            qos: state.qos,
+            tables: state.tables,
+        })
+    }
+
+    fn lldp(&self, nics: BTreeSet<IfName>) -> Result<BTreeMap<IfName, LldpState>, RootError> {
+        let asked = Lldp {
+            nics,
+            deadline_ms: Millis::of(LLDP),
+        };
+        let told = self.client()?.lldp(asked).map_err(failed)?;
+        Ok(told.into_iter().map(|(nic, it)| (nic, lldp(it))).collect())
+    }
+}
+
+/// A change that root made and that does not last yet.
+struct Unconfirmed(PendingChange);
+
+impl Pending for Unconfirmed {
+    fn steps(&self) -> &[String] {
+        self.0.steps()
+    }
+
+    fn confirm(self: Box<Self>) -> Result<(), RootError> {
+        self.0.confirm().map(drop).map_err(failed)
+    }
+
+    fn undo(self: Box<Self>) -> Result<(), RootError> {
+        self.0.undo().map_err(failed)
+    }
+}
+
+fn failed(error: ClientError) -> RootError {
+    match error {
+        ClientError::Connect { .. } => {
+            RootError::Absent(format!("{:#}", anyhow::Error::from(error)))
+        }
+        ClientError::Refused { source, .. } => match source {
+            Refusal::NetworkBusy { .. } => RootError::Busy,
+            Refusal::NetworkStale {} => RootError::Stale,
+            Refusal::Network { code, message } => RootError::Refused { code, message },
+            Refusal::NetworkLeft { code, .. } => RootError::Refused {
+                code,
+                message: source.to_string(),
+            },
+            Refusal::NotHere { .. } | Refusal::Busy {} | Refusal::Peer { .. } => {
+                RootError::Absent(source.to_string())
+            }
+            other => RootError::Failed(other.to_string()),
+        },
+        other => RootError::Failed(format!("{:#}", anyhow::Error::from(other))),
+    }
+}
+
+fn lldp(state: privileged::network::LldpState) -> LldpState {
+    let tlvs = state.tlvs.into_iter().map(|it| Tlv {
+        kind: it.kind.into(),
+        oui: it.oui,
+        subtype: it.subtype.map(u32::from),
+        name: it.name,
+        properties: it.properties,
+    });
+    LldpState {
+        enabled: state.enabled,
+        tlvs: tlvs.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_there_is_said_so() {
+        let dir = tempfile::tempdir().unwrap();
+        for (enable, what) in [(true, "cannot reach the root helper"), (false, "enable")] {
+            let options = Supervdsm {
+                socket: dir.path().join("sock"),
+                enable,
+                ..Configuration::default().supervdsm
+            };
+            let error = HelperRoot::new(&options).persist();
+            let told = matches!(&error, Err(RootError::Absent(why)) if why.contains(what));
+            assert!(told, "{error:?}");
+        }
+    }
+}
