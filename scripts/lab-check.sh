@@ -81,6 +81,18 @@ image_ends() {
 
 package() { make --no-print-directory deb; }
 
+# Tests that need own network namespaces: on a lab host the kernel has everything that they ask for.
+netns_tests() {
+    cargo test --locked -p net-apply -p netlink --no-run --message-format=json 2>"$logs/netns.log" |
+        sed -n '/"test":true/ s/.*"executable":"\([^"]*\)".*/\1/p' >"$logs/netns.paths"
+    cat "$logs/netns.log"
+    local path
+    while read -r path; do
+        if "$path" --list 2>/dev/null | grep -q '^\([a-z_]*::\)*netns_'; then echo "$path"; fi
+    done <"$logs/netns.paths" | tee "$logs/netns.chosen"
+    [ -s "$logs/netns.chosen" ] || { echo "no test needs a network namespace"; return 1; }
+}
+
 # The demo's guest: the tests of the installed agent run it.
 guest() { VDSM_GUEST=$(demo/guest/build.sh) && [ -e "$VDSM_GUEST" ]; }
 
@@ -145,6 +157,9 @@ part harness harness
 part package package
 part guest guest
 export VDSM_GUEST
+part netns netns_tests
+VDSM_NETNS_TESTS=$(paste -sd: "$logs/netns.chosen")
+export VDSM_NETNS_TESTS
 image_ends
 "$target/debug/vdsm-lab" clear
 part installed installed

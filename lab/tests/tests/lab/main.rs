@@ -4,5 +4,6 @@ mod agent;
 mod controls;
 mod harness;
 mod kernel;
+mod network;
 mod packages;
 mod pair;

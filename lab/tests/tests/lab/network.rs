@@ -1,0 +1,529 @@
+//! Networks through the installed product: bonds, VLANs, jumbo frames; kept over a reboot, brought back from drift; whole
+//! or undone whatever is killed; beside `NetworkManager`.
+//!
+//! The words of the scripts are those of `lab/tests/agent.sh` and `lab/tests/network.sh`.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests are tests"
+)]
+
+use std::time::Duration;
+
+use hosts::{Host, Lab, LabError, Network};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Emulated hosts are slow, and busy ones slower: deadlines are for what hangs.
+const LONG: Duration = Duration::from_mins(10);
+const CONFIG: &str =
+    "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n[supervdsm]\nrequest_timeout = 120\n";
+/// The gateway that the other host is.
+const PEER: &str = "192.0.2.2";
+
+/// Host 1 with the product and an interface in each of these networks.
+fn agent(lab: &Lab, networks: &[&Network]) -> Result<Host, LabError> {
+    let mut builder = lab.host(1).layer(&lab.installed()?);
+    for network in networks {
+        builder = builder.nic(network);
+    }
+    let host = builder.start()?;
+    host.write("/etc/vdsm/vdsm.conf.d/90-lab.conf", 0o644, CONFIG)?;
+    host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
+    host.write("/root/network.sh", 0o644, include_str!("../../network.sh"))?;
+    Ok(host)
+}
+
+/// Host 2, a plain one: a bond of two ports, addresses without and with a VLAN.
+fn peer(lab: &Lab, networks: [&Network; 2], mode: &str) -> Result<Host, LabError> {
+    let host = lab.host(2).nic(networks[0]).nic(networks[1]).start()?;
+    host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
+    host.write("/root/network.sh", 0o644, include_str!("../../network.sh"))?;
+    host.check(&format!(
+        "modprobe bonding max_bonds=0; ip link add bond0 type bond mode {mode} miimon 100 && \
+         for nic in data0 data1; do ip link set $nic down; ip link set $nic master bond0; done && \
+         ip link set bond0 mtu 9000 && ip link set bond0 up && \
+         ip link add link bond0 name bond0.7 type vlan id 7 && ip link set bond0.7 up && \
+         ip addr add {PEER}/24 dev bond0 && ip -6 addr add 2001:db8::2/64 dev bond0 nodad && \
+         ip addr add 198.51.100.2/24 dev bond0.7"
+    ))?;
+    Ok(host)
+}
+
+/// Runs a script in the words of both files.
+fn script(host: &Host, words: &str) -> Result<String, LabError> {
+    host.check_for(
+        &format!(". /root/agent.sh; . /root/network.sh; {words}"),
+        LONG,
+    )
+}
+
+fn until(host: &Host, what: &str, words: &str) -> Result<(), LabError> {
+    host.wait_until(
+        what,
+        &format!(". /root/agent.sh; . /root/network.sh; {words}"),
+        LONG,
+    )
+}
+
+/// What the two states have not in common, for a message.
+fn differs(before: &str, after: &str) -> String {
+    let only = |a: &str, b: &str, sign: &str| -> Vec<String> {
+        let b: Vec<&str> = b.lines().collect();
+        let lines = a.lines().filter(|line| !b.contains(line));
+        lines.map(|line| format!("{sign} {line}")).collect()
+    };
+    [only(before, after, "-"), only(after, before, "+")]
+        .concat()
+        .join("\n")
+}
+
+fn same(before: &str, after: &str, when: &str) {
+    assert!(before == after, "{when}:\n{}", differs(before, after));
+}
+
+const STACK: &str = r#"setup '
+  "ovirtmgmt":{"bonding":"bond0","bridged":true,"ipaddr":"192.0.2.1","prefix":24,"gateway":"192.0.2.2",
+               "ipv6addr":"2001:db8::1/64","ipv6gateway":"2001:db8::2","defaultRoute":true},
+  "storage":{"bonding":"bond0","vlan":7,"bridged":false,"mtu":9000,"ipv4addrs":["198.51.100.1/24","198.51.100.9/24"]},
+  "vms":{"bonding":"bond0","vlan":8,"bridged":true,"mtu":9000,"stp":"yes"},
+  "third":{"nic":"data2","bridged":true,"ipaddr":"203.0.113.1","prefix":24}' \
+  '"bond0":{"nics":["data0","data1"],"options":"mode=4 miimon=100 lacp_rate=1"}' \
+  '"connectivityCheck":false,"commitOnSuccess":true'"#;
+
+/// One state for many facts: bonds of two hosts that find each other, VLANs upon them, what a reboot and a drift leave.
+#[test]
+fn lab_network_stack_is_kept_over_a_reboot_and_brought_back_from_drift() {
+    hosts::test("lab_network_stack", |lab| -> Outcome {
+        let (a, b, c) = (lab.network()?, lab.network()?, lab.network()?);
+        let host = agent(lab, &[&a, &b, &c])?;
+        let other = peer(lab, [&a, &b], "802.3ad lacp_rate fast")?;
+        script(&host, STACK)?;
+        stack_works(&host)?;
+        script(
+            &host,
+            "setup \"$(many 30 100 data2)\" '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+        )?;
+        let state = script(&host, "fingerprint")?;
+        for name in ["ovirtmgmt", "storage", "n30"] {
+            let file = format!("jq -e . /var/lib/vdsm/persistence/netconf/nets/{name}");
+            host.check(&file)?;
+        }
+        reboot_without_a_card(&host, &c)?;
+        same(&state, &script(&host, "fingerprint")?, "after the reboot");
+        drift_is_mended(&host, &other, &state)?;
+        Ok(())
+    });
+}
+
+/// What the stack must do, as the other host and the agent tell it.
+fn stack_works(host: &Host) -> Outcome {
+    until(host, "the other host answers", "ping -c1 -W1 192.0.2.2")?;
+    until(host, "and by IPv6", "ping -c1 -W1 2001:db8::2")?;
+    until(
+        host,
+        "and large packets through the VLAN",
+        "ping -c1 -W1 -M do -s 8972 198.51.100.2",
+    )?;
+    host.check("ping -c1 -W5 -I 198.51.100.9 198.51.100.2")?;
+    until(
+        host,
+        "both ports are in one aggregate with the other host",
+        "call Host.getCapabilities | jq -e '.bondings.bond0 | \
+         (.ad_aggregator_id | length > 0) and (.ad_partner_mac | test(\"^00:00:00\") | not)'",
+    )?;
+    let told = script(
+        host,
+        "call Host.getCapabilities | jq -r '[.networks.storage.mtu, .networks.vms.mtu, .networks.ovirtmgmt.addr, \
+         .networks.ovirtmgmt.gateway, (.networks.storage.ipv4addrs | sort | join(\" \"))] | join(\";\")'",
+    )?;
+    assert_eq!(
+        told,
+        "9000;9000;192.0.2.1;192.0.2.2;198.51.100.1/24 198.51.100.9/24"
+    );
+    // The name of our protocol is installed with the package.
+    let ours = host.check("ip route show table all proto vdsm")?;
+    assert!(ours.contains("default via 192.0.2.2"), "{ours}");
+    Ok(())
+}
+
+/// Restored before the host counts as online, without the agent; a card that is missing fails its own networks alone.
+fn reboot_without_a_card(host: &Host, third: &Network) -> Outcome {
+    host.check("systemctl mask --now vdsmd.service vdsmd.socket 2>&1")?;
+    host.write(
+        "/etc/systemd/system/lab-online.service",
+        0o644,
+        "[Unit]\nWants=network-online.target\nAfter=network-online.target\n[Service]\nType=oneshot\n\
+         ExecStart=/bin/sh -c 'ip -o -4 addr show ovirtmgmt >/root/online'\n[Install]\nWantedBy=multi-user.target\n",
+    )?;
+    host.check("systemctl enable lab-online.service 2>&1; sync")?;
+    let card = host.nics()[2];
+    host.unplug(card)?;
+    host.reboot()?;
+    until(
+        host,
+        "the boot is over",
+        "systemctl is-system-running --wait; true",
+    )?;
+    assert_eq!(
+        host.run("systemctl is-active vdsmd")?.stdout.trim(),
+        "inactive"
+    );
+    let online = host.check("cat /root/online")?;
+    assert!(online.contains("192.0.2.1/24"), "when online: {online}");
+    until(host, "the other host answers", "ping -c1 -W1 192.0.2.2")?;
+    let unit = host.check("systemctl show -P Result vdsm-network.service")?;
+    assert_eq!(unit, "exit-code", "networks without a card are a failure");
+    let journal = host.check("journalctl -b -u vdsm-network --no-pager -o cat")?;
+    for words in ["third: FAILED", "n30: FAILED", "not restored: "] {
+        assert!(journal.contains(words), "{journal}");
+    }
+    // Told once; and again only if asked.
+    let again = host.check("vdsm-tool restore-nets 2>&1 || true")?;
+    assert!(again.contains("already"), "{again}");
+
+    host.plug(third)?;
+    host.wait_until("the card is back", "ip link show data2", LONG)?;
+    let whole = host.check_for("vdsm-tool restore-nets --force 2>&1", LONG)?;
+    assert!(
+        whole.contains("third: restored") && whole.contains("ovirtmgmt: unchanged"),
+        "{whole}"
+    );
+    host.check("systemctl unmask vdsmd.service vdsmd.socket 2>&1; systemctl start vdsmd.socket")?;
+    Ok(())
+}
+
+/// Everything drifts; it is brought back while both hosts talk over the management network and over one that is as it was.
+fn drift_is_mended(host: &Host, other: &Host, state: &str) -> Outcome {
+    script(other, "pings 192.0.2.1 198.51.100.1")?;
+    host.check(
+        "ip -6 addr del 2001:db8::1/64 dev ovirtmgmt; ip route del default; ip link set vms type bridge stp_state 0; \
+         ip link del third; for i in $(seq 2 2 30); do ip link del data2.$((100 + i)); done; ip addr add 198.18.0.1/24 dev n1",
+    )?;
+    host.check(
+        "setsid ip -o monitor link addr route >/root/monitor 2>&1 </dev/null & disown; sleep 1",
+    )?;
+    let planned = host.check_for("vdsm-tool restore-nets --dry-run", LONG)?;
+    assert!(planned.contains("+ bridge third"), "{planned}");
+    let restored = host.check_for("vdsm-tool restore-nets --force 2>&1", LONG)?;
+    let monitor = host.check("sleep 1; pkill -x ip; cat /root/monitor")?;
+    assert!(
+        restored.contains("storage: unchanged") && restored.contains("n2: restored"),
+        "{restored}"
+    );
+    // Unchanged: the kernel has nothing to tell of it.
+    let touched: Vec<&str> = monitor
+        .lines()
+        .filter(|line| line.contains("bond0.7") || line.contains("n3:") || line.contains("n3 "))
+        .collect();
+    assert!(touched.is_empty(), "{touched:?}");
+    same(state, &script(host, "fingerprint")?, "after the drift");
+    for (address, name) in [("192.0.2.1", "management"), ("198.51.100.1", "unchanged")] {
+        let told = script(other, &format!("pinged {address}"))?;
+        println!(
+            "figure: restoration of 33 networks, pings on the {name} network (answered, lost, lost in a row): {told}"
+        );
+        let run: u32 = told.rsplit(' ').next().unwrap_or_default().parse()?;
+        assert!(run < 100, "{name}: {run} pings at 10 ms in a row were lost");
+    }
+    let second = host.check_for("vdsm-tool restore-nets --force --json", LONG)?;
+    assert!(
+        !second.contains("\"restored\":"),
+        "nothing is left to do: {second}"
+    );
+    Ok(())
+}
+
+/// A change that is cut off, at any moment and by whoever's death, has happened or has not.
+#[test]
+fn lab_network_change_is_whole_or_undone() {
+    hosts::test("lab_network_change_is_whole", |lab| -> Outcome {
+        let (a, b) = (lab.network()?, lab.network()?);
+        let host = agent(lab, &[&a, &b])?;
+        script(
+            &host,
+            "setup '\"ovirtmgmt\":{\"nic\":\"data0\",\"ipaddr\":\"192.0.2.1\",\"prefix\":24,\"gateway\":\"192.0.2.254\",\
+             \"defaultRoute\":true}' '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+        )?;
+        let before = script(&host, "fingerprint")?;
+        nobody_confirms(&host, &before)?;
+        for (victim, moment) in [
+            ("supervdsmd", "ip link show data1.1001"),
+            ("supervdsmd", "ip link show data1.1015"),
+            ("vdsmd", "ip link show data1.1001"),
+            ("vdsmd", "ip addr show n30 | grep 10.100.30.1"),
+            (
+                "supervdsmd",
+                "vdsm-tool net-state --json | jq -e '.pending.stage == \"unconfirmed\"'",
+            ),
+        ] {
+            killed(&host, &before, victim, moment)?;
+        }
+        power_pulled(&host, &before)?;
+        rolled_back(&host, &before)?;
+        Ok(())
+    });
+}
+
+/// The management network changes, the cable is pulled, and no word comes: the change goes by itself.
+fn nobody_confirms(host: &Host, before: &str) -> Outcome {
+    script(
+        host,
+        "later setup setup '\"ovirtmgmt\":{\"nic\":\"data0\",\"vlan\":9,\"ipaddr\":\"198.51.100.7\",\"prefix\":24}' '' \
+         '\"connectivityCheck\":true,\"connectivityTimeout\":20'",
+    )?;
+    until(
+        host,
+        "the change is made",
+        "ip addr show ovirtmgmt | grep 198.51.100.7",
+    )?;
+    let card = host.nics()[0];
+    host.set_link(card, false)?;
+    until(host, "an answer", "test -s /root/setup.code")?;
+    let told = host.check("cat /root/setup.code /root/setup.out")?;
+    let lost = told.contains("code=10,") || told.contains("\"code\":10");
+    assert!(!told.starts_with('0') && lost, "{told}");
+    host.set_link(card, true)?;
+    script(host, "settled")?;
+    same(before, &script(host, "fingerprint")?, "unconfirmed");
+    let running = host.check("ls /var/lib/vdsm/staging/netconf/nets; jq -r .ipaddr /var/lib/vdsm/staging/netconf/nets/ovirtmgmt")?;
+    assert_eq!(running, "ovirtmgmt\n192.0.2.1");
+    Ok(())
+}
+
+/// A change of thirty networks, and a process that is killed in the middle of it.
+fn killed(host: &Host, before: &str, victim: &str, moment: &str) -> Outcome {
+    script(
+        host,
+        "later setup setup \"$(many 30 1000 data1)\" '' '\"connectivityCheck\":true,\"connectivityTimeout\":120'",
+    )?;
+    script(
+        host,
+        &format!(
+            "until {moment} >/dev/null 2>&1; do [ ! -s /root/setup.code ] || {{ cat /root/setup.out; exit 1; }}; done; \
+             kill -9 $(systemctl show -P MainPID {victim})"
+        ),
+    )?;
+    until(host, "the call is over", "test -s /root/setup.code")?;
+    script(host, "settled")?;
+    let after = script(host, "fingerprint")?;
+    same(before, &after, &format!("{victim} killed at {moment}"));
+    let ping = script(
+        host,
+        "call Host.ping2; systemctl is-active supervdsmd vdsmd",
+    )?;
+    assert_eq!(ping, "true\nactive\nactive");
+    let files = host.check("ls /var/lib/vdsm/staging/netconf/nets")?;
+    assert_eq!(files, "ovirtmgmt");
+    Ok(())
+}
+
+/// Power goes in the middle of a change: the next boot has what was safe.
+fn power_pulled(host: &Host, before: &str) -> Outcome {
+    host.check("sync")?;
+    script(
+        host,
+        "later setup setup \"$(many 30 1000 data1)\" '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+    )?;
+    until(host, "it is in the middle", "ip link show data1.1010")?;
+    host.pull_power();
+    host.boot()?;
+    until(
+        host,
+        "the boot is over",
+        "systemctl is-system-running --wait; true",
+    )?;
+    script(host, "settled")?;
+    let after = script(host, "fingerprint")?;
+    let count = host.check("ls /var/lib/vdsm/persistence/netconf/nets | wc -l")?;
+    println!("figure: networks that are safe after the power cut: {count}");
+    match count.trim() {
+        "1" => same(before, &after, "after the power cut"),
+        "31" => {
+            assert!(after.contains("n30"), "{after}");
+            script(
+                host,
+                "setup \"$(gone 30)\" '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+            )?;
+            same(before, &script(host, "fingerprint")?, "after the removal");
+        }
+        other => panic!("{other} networks are neither the ones before nor the ones after"),
+    }
+    Ok(())
+}
+
+/// An operator takes back what is safe already.
+fn rolled_back(host: &Host, before: &str) -> Outcome {
+    script(
+        host,
+        "setup '\"wrong\":{\"nic\":\"data1\",\"ipaddr\":\"198.51.100.1\",\"prefix\":24}' '' \
+         '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+    )?;
+    host.write(
+        "/root/request.json",
+        0o644,
+        r#"{"networks": {"wrong": {"remove": true}, "right": {"nic": "data1"}}}"#,
+    )?;
+    let plan = host.check_for(
+        "vdsm-tool net-plan /root/request.json --exit-code || test $? -eq 3",
+        LONG,
+    )?;
+    assert!(
+        plan.contains("- link wrong") && plan.contains("+ bridge right"),
+        "{plan}"
+    );
+    let generations = host.check("vdsm-tool net-rollback --list")?;
+    assert!(
+        generations
+            .lines()
+            .next()
+            .is_some_and(|it| it.starts_with('*') && it.contains("wrong")),
+        "{generations}"
+    );
+    let undone = host.run_for("echo no | vdsm-tool net-rollback --confirm-within 60", LONG)?;
+    assert_eq!(undone.code, 1, "{}", undone.stderr);
+    assert!(script(host, "fingerprint")?.contains("\"wrong\""));
+    host.check_for("vdsm-tool net-rollback", LONG)?;
+    same(before, &script(host, "fingerprint")?, "after the rollback");
+    let kept = host.check("ls /var/lib/vdsm/persistence/netconf/nets")?;
+    assert_eq!(kept, "ovirtmgmt");
+    Ok(())
+}
+
+/// Beside `NetworkManager`, which has the card: a network with DHCP comes upon it, and both live through the restart of
+/// either.
+#[test]
+fn lab_network_beside_networkmanager() {
+    hosts::test("lab_network_beside_networkmanager", |lab| -> Outcome {
+        let network = lab.network()?;
+        let host = agent(lab, &[&network])?;
+        let other = lab.host(2).nic(&network).start()?;
+        other.check(
+            "ip addr add 192.0.2.2/24 dev data0; ip link set data0 up; mkdir -p /run/lab; \
+             dnsmasq --conf-file=/dev/null --interface=data0 --bind-interfaces --port=0 --dhcp-range=192.0.2.100,192.0.2.110,1h \
+             --dhcp-option=3,192.0.2.2 --dhcp-leasefile=/run/lab/leases --pid-file=/run/lab/dnsmasq.pid",
+        )?;
+        host.check_for("systemctl start NetworkManager.service", LONG)?;
+        until(&host, "NetworkManager runs", "nmcli -t general status")?;
+        host.check_for(
+            "nmcli connection add type ethernet con-name cable ifname data0 ipv4.method manual ipv4.addresses 192.0.2.50/24 \
+             ipv6.method disabled >/dev/null && nmcli connection up cable >/dev/null",
+            LONG,
+        )?;
+        script(
+            &host,
+            "setup '\"ovirtmgmt\":{\"nic\":\"data0\",\"bootproto\":\"dhcp\",\"defaultRoute\":true}' '' \
+             '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+        )?;
+        let leased = "ip -o -4 addr show ovirtmgmt | grep -E '192\\.0\\.2\\.1(0[0-9]|10)/24'";
+        until(&host, "a lease", leased)?;
+        until(
+            &host,
+            "the gateway",
+            "ip route show default | grep 'via 192.0.2.2 dev ovirtmgmt'",
+        )?;
+        for restart in [
+            "systemctl restart NetworkManager.service",
+            "systemctl restart supervdsmd.service vdsmd.service",
+        ] {
+            host.check_for(restart, LONG)?;
+            script(&host, "settled; call Host.ping2")?;
+            // Whoever was restarted has looked at everything by then.
+            host.check("sleep 5")?;
+            until(&host, "the lease is still there", leased)?;
+            until(&host, "the gateway answers", "ping -c1 -W1 192.0.2.2")?;
+            let master = host.check("basename $(readlink /sys/class/net/data0/master)")?;
+            assert_eq!(master, "ovirtmgmt", "after {restart}");
+        }
+        script(
+            &host,
+            "setup '\"ovirtmgmt\":{\"remove\":true}' '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
+        )?;
+        let left = script(
+            &host,
+            "fingerprint | grep -E 'ovirtmgmt|proto vdsm|^3200' || true",
+        )?;
+        assert_eq!(left, "", "nothing is left");
+        host.check_for("nmcli -t general status", LONG)?;
+        Ok(())
+    });
+}
+
+/// The executor's own tests, on a kernel that has everything: what is skipped on a developer's machine is not here.
+#[test]
+fn lab_network_executor_on_a_whole_kernel() {
+    hosts::test("lab_network_executor", |lab| -> Outcome {
+        let host = lab.host(1).start()?;
+        host.check(
+            "modprobe -a 8021q bridge dummy ifb sch_hfsc veth vxlan; modprobe bonding max_bonds=0",
+        )?;
+        let binaries = std::env::var("VDSM_NETNS_TESTS")
+            .expect("VDSM_NETNS_TESTS names the built tests (make lab-check sets it)");
+        let mut passed = 0;
+        for binary in std::env::split_paths(&binaries) {
+            host.put(&binary, "/root/netns-tests")?;
+            let run = host.run_for(
+                "cd /root && chmod 0755 netns-tests && ./netns-tests netns_ --test-threads=1 --show-output 2>&1",
+                Duration::from_mins(15),
+            )?;
+            let told = &run.stdout;
+            let result = told.lines().find(|line| line.starts_with("test result:"));
+            println!("figure: {}: {}", binary.display(), result.unwrap_or("none"));
+            assert!(run.success(), "{told}");
+            let skipped: Vec<&str> = told.lines().filter(|it| it.contains("skipped:")).collect();
+            assert!(skipped.is_empty(), "{skipped:?}");
+            passed += told
+                .lines()
+                .filter(|line| line.ends_with(" ... ok"))
+                .count();
+        }
+        assert!(passed > 0, "nothing was tested");
+        Ok(())
+    });
+}
+
+/// A thousand VLANs with a bridge and an address each: the time, and that of `ip -batch` for the same.
+#[test]
+fn lab_network_a_thousand() {
+    hosts::test("lab_network_a_thousand", |lab| -> Outcome {
+        let network = lab.network()?;
+        let host = agent(lab, &[&network])?;
+        script(&host, "call Host.ping2; vdsm-tool net-state")?;
+        let timed = |words: &str| -> Result<f64, Box<dyn std::error::Error>> {
+            let told = script(
+                &host,
+                &format!(
+                    "start=$(cut -d' ' -f1 /proc/uptime); {words} >/dev/null; end=$(cut -d' ' -f1 /proc/uptime); \
+                          echo \"$end $start\" | awk '{{ print $1 - $2 }}'"
+                ),
+            )?;
+            Ok(told.trim().parse()?)
+        };
+        let batch = timed(
+            "for i in $(seq 1000); do echo \"link add link data0 name data0.$i type vlan id $i\"; echo \"link add b$i type bridge\"; \
+             echo \"link set data0.$i master b$i up\"; echo \"link set b$i up\"; \
+             echo \"addr add 10.$((100 + i / 250)).$((i % 250)).1/24 dev b$i\"; done >/root/batch; ip link set data0 up; ip -batch /root/batch",
+        )?;
+        host.check_for(
+            "for i in $(seq 1000); do echo \"link del b$i\"; echo \"link del data0.$i\"; done >/root/unbatch; ip -batch /root/unbatch",
+            LONG,
+        )?;
+        let made = timed("setup \"$(many 1000 0 data0)\"")?;
+        assert_eq!(host.check("ip -o link show type bridge | wc -l")?, "1000");
+        assert_eq!(
+            host.check("ip -o -4 addr show | grep -c ' n[0-9]* .* 10\\.1'")?,
+            "1000"
+        );
+        let one = timed("setup '\"n500\":{\"nic\":\"data0\",\"vlan\":500,\"mtu\":1400}'")?;
+        let nothing = timed("setup \"$(many 1 0 data0)\"")?;
+        let removed = timed("setup \"$(gone 1000)\"")?;
+        assert_eq!(host.check("ip -o link show type bridge | wc -l")?, "0");
+        println!(
+            "figure: 1,000 VLAN networks: made in {made} s (ip -batch: {batch} s), one of them changed in {one} s, \
+             one left as it is in {nothing} s, all removed in {removed} s"
+        );
+        Ok(())
+    });
+}
