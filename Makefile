@@ -43,7 +43,7 @@ PREFIX ?= /usr
 PROFILE ?= release
 CARGOFLAGS ?=
 programs:
-	cargo build --profile $(PROFILE) --locked $(CARGOFLAGS) --bins -p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool
+	cargo build --profile $(PROFILE) --locked $(CARGOFLAGS) --bins -p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool -p vdsm-dhcp
 
 install: programs ## installs what packaging/manifest lists; DESTDIR=, PREFIX=/usr, PROFILE=release|dev
 	@packaging/install.sh install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) PROFILE=$(PROFILE)

@@ -24,7 +24,7 @@ packaging/install.sh install DESTDIR="$root" PREFIX=/usr PROFILE="$PROFILE" FLAV
 
 # Symbols are for the tree, not for the package.
 if command -v strip >/dev/null; then
-    strip --strip-unneeded "$root"/usr/sbin/* "$root"/usr/bin/*
+    strip --strip-unneeded "$root"/usr/sbin/* "$root"/usr/bin/* "$root"/usr/libexec/vdsm/vdsm-*
 fi
 
 depends() {
@@ -32,7 +32,7 @@ depends() {
     mkdir -p "$stage/debian"
     printf 'Source: vdsm-rs\n\nPackage: vdsm-rs\nArchitecture: any\n' >"$stage/debian/control"
     if command -v dpkg-shlibdeps >/dev/null; then
-        (cd "$stage" && dpkg-shlibdeps -O root/usr/sbin/* root/usr/bin/* 2>/dev/null) |
+        (cd "$stage" && dpkg-shlibdeps -O root/usr/sbin/* root/usr/bin/* root/usr/libexec/vdsm/vdsm-* 2>/dev/null) |
             sed -n 's/^shlibs:Depends=//p'
     else
         echo 'libc6, libgcc-s1, libvirt0'

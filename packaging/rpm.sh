@@ -26,7 +26,7 @@ stage=$work/stage
 install -d -m 0755 "$stage"
 packaging/install.sh install DESTDIR="$stage" PREFIX=/usr PROFILE="$PROFILE" FLAVOUR=redhat
 if command -v strip >/dev/null; then
-    strip --strip-unneeded "$stage"/usr/sbin/* "$stage"/usr/bin/*
+    strip --strip-unneeded "$stage"/usr/sbin/* "$stage"/usr/bin/* "$stage"/usr/libexec/vdsm/vdsm-*
 fi
 
 # Files; folders of ours; configuration, which an upgrade does not overwrite.
