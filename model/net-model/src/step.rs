@@ -275,26 +275,9 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// The steps in runs: each run after the one before it, the lanes of one run at the same time if the
-    /// executor likes. Only [`Stage::Addresses`] has more than one lane.
+    /// The steps in runs (see [`lanes`]).
     pub fn lanes(&self) -> Vec<Vec<&[Planned]>> {
-        let mut runs: Vec<Vec<&[Planned]>> = Vec::new();
-        for part in self
-            .steps
-            .chunk_by(|a, b| (a.stage, &a.network) == (b.stage, &b.network))
-        {
-            let stage = part.first().map(|it| it.stage);
-            let parallel = stage == Some(Stage::Addresses);
-            let joins = runs.last().is_some_and(|run| {
-                let last = run.last().and_then(|lane| lane.first());
-                last.map(|it| it.stage) == stage
-            });
-            match runs.last_mut() {
-                Some(run) if joins && parallel => run.push(part),
-                _ => runs.push(vec![part]),
-            }
-        }
-        runs
+        lanes(&self.steps)
     }
 
     /// What undoes the first `done` steps, in order.
@@ -302,6 +285,25 @@ impl Plan {
         let done = self.steps.get(..done).unwrap_or(&self.steps);
         undo(done)
     }
+}
+
+/// Steps in runs: each run after the one before it, the lanes of one run at the same time if the executor likes.
+/// Only [`Stage::Addresses`] has more than one lane. Together they are the steps, in order.
+pub fn lanes(steps: &[Planned]) -> Vec<Vec<&[Planned]>> {
+    let mut runs: Vec<Vec<&[Planned]>> = Vec::new();
+    for part in steps.chunk_by(|a, b| (a.stage, &a.network) == (b.stage, &b.network)) {
+        let stage = part.first().map(|it| it.stage);
+        let parallel = stage == Some(Stage::Addresses);
+        let joins = runs.last().is_some_and(|run| {
+            let last = run.last().and_then(|lane| lane.first());
+            last.map(|it| it.stage) == stage
+        });
+        match runs.last_mut() {
+            Some(run) if joins && parallel => run.push(part),
+            _ => runs.push(vec![part]),
+        }
+    }
+    runs
 }
 
 /// What undoes these steps (done in this order), in order.
