@@ -60,7 +60,7 @@ version=$(sed -n 1p VERSION)
 
 say "building $version offline"
 start=$SECONDS
-packages=(-p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool)
+packages=(-p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool -p vdsm-dhcp)
 cargo build --quiet --offline --locked --bins "${packages[@]}" || die "the tree does not build"
 say "built in $((SECONDS - start)) s"
 

@@ -17,12 +17,13 @@ const LONG: Duration = Duration::from_mins(5);
 const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n";
 const PING: &str = "vdsm-client --timeout 300 Host ping2";
 /// What removal leaves, as Debian's policy has it: configuration, data, and what systemd remembers of units.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 8] = [
     "/etc/vdsm",
     "/etc/logrotate.d/vdsm",
     "/etc/iproute2/rt_protos.d/vdsm.conf",
     "/etc/pki/vdsm",
     "/var/lib/vdsm",
+    "/var/lib/supervdsm",
     "/var/log/vdsm",
     "/etc/systemd/system",
 ];
