@@ -36,7 +36,7 @@ pub struct KernelMachine {
 
 impl KernelMachine {
     /// `nics`: kinds of interfaces that count as network cards although the kernel makes them by software
-    /// (`veth`, `dummy`; upstream's `fake_nics`).
+    /// (`veth`, `dummy`), and patterns of names of such (`veth_*`; the configuration's `fake_nics`).
     pub fn new(nics: Vec<String>, dhcp: Arc<dyn DhcpClients>, resolver: Arc<dyn Resolver>) -> Self {
         Self {
             nics,
@@ -62,6 +62,7 @@ impl Machine for KernelMachine {
         let nics: Vec<&str> = self.nics.iter().map(String::as_str).collect();
         let (mut current, indexes) =
             observe::network::network(left(until), &nics).map_err(failed)?;
+        current.count_as_nics(&self.nics);
         let mut talk = Talk::open(until).map_err(failed)?;
         current.qos = qos::read(&mut talk, &indexes).map_err(failed)?;
         current.dhcp = self.dhcp.running();
