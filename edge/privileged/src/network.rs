@@ -77,7 +77,7 @@ pub struct NetworkChange {
 }
 
 /// A change back to an older generation of a set of files. Pending as any change; when confirmed, stored as the newest
-/// generation of both sets.
+/// generation of the running set, and of the persistent one if it was that one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkRollback {
@@ -212,7 +212,7 @@ pub struct Applied {
 }
 
 /// A set of files is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stored {
     /// Generation of the running set that is in force.

@@ -230,8 +230,24 @@ options! {
         owner_qemu: OwnerNames = "qemu:qemu", kind::owner();
         /// Clients at one time; more are closed at once.
         max_clients: usize = "16", int(1..=1_024);
-        /// Seconds that one request may take, its sending and answer included.
+        /// Seconds that one request may take, its sending and answer included. Changes of networks bring times of their own.
         request_timeout: Duration = "10", seconds(1..=300);
+        /// Change the host's networks when asked. Without it, or without CAP_NET_ADMIN, such requests are refused.
+        networks: bool = "true", boolean();
+        /// The running set of network files, a symbolic link beside its generations; what was set up last.
+        netconf_running: PathBuf = "/var/lib/vdsm/staging/netconf", path();
+        /// The persistent set of network files, a symbolic link beside its generations; what is restored at boot.
+        netconf_persistent: PathBuf = "/var/lib/vdsm/persistence/netconf", path();
+        /// Folder of the journal of a change and of the routing tables of networks; root's own.
+        network_state: PathBuf = "/var/lib/supervdsm", path();
+        /// File that says that networks were restored since the host started.
+        networks_restored: PathBuf = "/run/vdsm/nets_restored", path();
+        /// Folder of DHCP clients, gone with the boot; root's own.
+        dhcp_dir: PathBuf = "/run/supervdsm/dhcp", path();
+        /// The DHCP client.
+        dhcp_client: PathBuf = "/usr/libexec/vdsm/vdsm-dhcp", path();
+        /// The file of the host's name servers.
+        resolv_conf: PathBuf = "/etc/resolv.conf", path();
     }
 
     /// For developers.

@@ -34,3 +34,14 @@ pub struct Halted {
     /// What failed in other lanes that ran at the same time.
     pub others: Vec<(usize, ApplyError)>,
 }
+
+impl Halted {
+    /// Places of all steps that were done or may have been, rising.
+    pub fn places(&self) -> Vec<usize> {
+        let failed = std::iter::once(self.failed).chain(self.others.iter().map(|it| it.0));
+        let mut places: Vec<usize> = self.done.iter().copied().chain(failed).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    }
+}
