@@ -1,4 +1,4 @@
-//! What the helper keeps of root: three capabilities, and no way to get more.
+//! What the helper keeps of root: five capabilities, and no way to get more.
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{
@@ -6,10 +6,13 @@ use rustix::thread::{
     set_capabilities, set_no_new_privs,
 };
 
-/// Changing owners; changing modes of others' files; reaching them through closed folders.
+/// Changing owners; changing modes of others' files; reaching them through closed folders; changing networks; packet sockets
+/// (DHCP, ARP).
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::DAC_OVERRIDE);
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::NET_RAW);
 
 /// Gives up the rest, for this thread and those that it starts: call it before any is started.
 pub(crate) fn confine() -> Result<()> {

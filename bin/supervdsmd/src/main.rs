@@ -4,16 +4,17 @@
 //! the one that systemd holds for it), gives up all capabilities but those that its requests need, and then serves one
 //! request a connection, each on a thread of its own, bounded in number and time. It ends at SIGTERM or SIGINT and
 //! takes away the socket that it opened.
-//! It keeps no state: a request that was cut off is asked again.
+//! It keeps no state but that of a change of networks, whose journal outlives it: a request that was cut off is asked again.
 //!
-//! Look next: `server.rs` (connections), `serve.rs` (one request: who asks, what, the audit line),
-//! `ownership.rs` (the one inhabitant so far), `confine.rs` (capabilities), `accounts.rs` (names to numbers).
+//! Look next: `server.rs` (connections), `serve.rs` (one request: who asks, what, the audit line), `ownership.rs`,
+//! `networks.rs` (what is served), `confine.rs` (capabilities), `accounts.rs` (names to numbers).
 #![forbid(unsafe_code)]
 
 mod accounts;
 mod confine;
 mod logging;
 mod neighbours;
+mod networks;
 mod ownership;
 mod serve;
 mod server;
@@ -62,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let options = &config.supervdsm;
     let socket = arguments.socket.as_ref().unwrap_or(&options.socket);
-    let policy = Arc::new(policy(options)?);
+    let policy = policy(options)?;
     let server = match held {
         Some(listener) => server::Server::held(listener, options)?,
         None => server::Server::bind(socket, policy.client, options)?,
@@ -75,8 +76,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         "supervdsmd {} serves",
         env!("CARGO_PKG_VERSION")
     );
+    // What a death has left of a change of networks is ended before anybody is served.
+    let service = Arc::new(serve::Service {
+        networks: networks::Networks::start(options, &config.vars),
+        policy,
+        ended: server.ended()?,
+    });
     systemd::ready("serving");
-    server.run(&policy)?;
+    server.run(&service)?;
     info!("supervdsmd ends");
     Ok(())
 }

@@ -13,7 +13,10 @@ use std::{
 
 use exec::{ExecError, lldptool};
 use net_apply::arp::{self, ArpError};
-use net_model::{IfName, lldp::{self, Tlv}};
+use net_model::{
+    IfName,
+    lldp::{self, Tlv},
+};
 use privileged::{
     Refusal, Reply,
     network::{ArpAnswer, ArpProbe, Lldp, LldpState, LldpTlv, MOST_TARGETS},
@@ -147,7 +150,11 @@ mod tests {
     #[test]
     fn cards_have_a_device_and_are_asked_only_when_up() {
         let net = tempfile::tempdir().unwrap();
-        for (name, state, device) in [("eth0", "up\n", true), ("eth1", "down\n", true), ("br0", "up\n", false)] {
+        for (name, state, device) in [
+            ("eth0", "up\n", true),
+            ("eth1", "down\n", true),
+            ("br0", "up\n", false),
+        ] {
             let folder = net.path().join(name);
             fs::create_dir(&folder).unwrap();
             fs::write(folder.join("operstate"), state).unwrap();
@@ -157,7 +164,10 @@ mod tests {
         }
         let mut cards = cards(net.path());
         cards.sort();
-        assert_eq!(cards.iter().map(IfName::as_str).collect::<Vec<_>>(), ["eth0", "eth1"]);
+        assert_eq!(
+            cards.iter().map(IfName::as_str).collect::<Vec<_>>(),
+            ["eth0", "eth1"]
+        );
         let up: Vec<bool> = cards.iter().map(|it| is_up(net.path(), it)).collect();
         assert_eq!(up, [true, false]);
         assert!(!is_up(net.path(), &IfName::new("gone").unwrap()));

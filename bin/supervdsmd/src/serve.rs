@@ -4,6 +4,7 @@ use std::{
     fmt,
     os::unix::net::UnixStream,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,10 +14,21 @@ use privileged::{
 };
 use tracing::{debug, info};
 
-use crate::{accounts::Ids, neighbours, ownership};
+use crate::{
+    accounts::Ids,
+    neighbours,
+    networks::{self, Networks},
+    ownership,
+};
 
 /// For sending an answer.
 const ANSWER: Duration = Duration::from_millis(100);
+
+/// An answer that a socket takes without anybody reading, bytes.
+const SMALL: usize = 64 << 10;
+
+/// For sending a larger one (plans).
+const LARGE_ANSWER: Duration = Duration::from_secs(10);
 
 /// What is allowed, from the configuration.
 #[derive(Debug)]
@@ -33,6 +45,14 @@ pub(crate) struct Policy {
     pub(crate) deadline: Duration,
 }
 
+/// What requests are served with.
+pub(crate) struct Service {
+    pub(crate) policy: Policy,
+    pub(crate) networks: Networks,
+    /// Readable once a signal asked to end.
+    pub(crate) ended: UnixStream,
+}
+
 impl Policy {
     pub(crate) fn ids(&self, owner: Owner) -> Option<Ids> {
         match owner {
@@ -44,14 +64,24 @@ impl Policy {
 
 /// Serves the one request of a connection. Its `place` is given back before the answer goes out, so that a
 /// client which asks one thing after the other never finds its own last request in the way.
-pub(crate) fn connection<P>(stream: &UnixStream, policy: &Policy, place: P) {
+pub(crate) fn connection<P>(stream: &UnixStream, service: &Arc<Service>, place: P) {
     let start = Instant::now();
+    let policy = &service.policy;
     let mut timed = Timed::new(stream, start + policy.deadline);
     let mut audit = Audit::of(stream);
     let reply = match allowed(&audit, policy).and_then(|()| read(&mut timed)) {
         Ok(Some(request)) => {
-            let reply = execute(policy, &request).unwrap_or_else(Reply::Refused);
-            audit.request = Some(request);
+            let what = Asked(Some(&request)).to_string();
+            let goes_on = matches!(
+                request,
+                Request::NetworkChange(_) | Request::NetworkRollback(_)
+            );
+            let reply = if goes_on {
+                change(stream, service, &audit, &request, &what)
+            } else {
+                execute(service, &request, &what).unwrap_or_else(Reply::Refused)
+            };
+            audit.request = Some(what);
             reply
         }
         // Someone looked whether the helper is there, and left.
@@ -64,12 +94,48 @@ pub(crate) fn connection<P>(stream: &UnixStream, policy: &Policy, place: P) {
     answer(stream, &reply);
 }
 
-/// Answers within a moment: the small frame fits into the socket's buffer, read or not.
-fn answer(stream: &UnixStream, reply: &Reply) {
-    let mut timed = Timed::new(stream, Instant::now() + ANSWER);
-    if let Err(error) = write_frame(&mut timed, &encode(reply)) {
+/// A change of networks: made, told, pending; answers how it ended.
+fn change(
+    stream: &UnixStream,
+    service: &Service,
+    audit: &Audit,
+    request: &Request,
+    what: &str,
+) -> Reply {
+    let start = Instant::now();
+    let pid = audit.peer.and_then(|(pid, _)| u32::try_from(pid).ok());
+    let (change, within) = match service.networks.begin(request, what, pid) {
+        Ok(begun) => begun,
+        Err(refusal) => return Reply::Refused(refusal),
+    };
+    let applied = Reply::NetworkApplied(change.applied());
+    let pending = Audit {
+        peer: audit.peer,
+        request: Some(what.to_owned()),
+    };
+    pending.line(&applied, start.elapsed());
+    let end = if answer(stream, &applied) {
+        networks::wait(stream, &service.ended, within)
+    } else {
+        networks::End::Closed
+    };
+    networks::end(change, &end)
+}
+
+/// Answers within a moment, if it is small: it fits into the socket's buffer, read or not. Did the client take it?
+fn answer(stream: &UnixStream, reply: &Reply) -> bool {
+    let frame = encode(reply);
+    let within = if frame.len() > SMALL {
+        LARGE_ANSWER
+    } else {
+        ANSWER
+    };
+    let mut timed = Timed::new(stream, Instant::now() + within);
+    let sent = write_frame(&mut timed, &frame);
+    if let Err(error) = &sent {
         debug!(%error, "the client does not take its answer");
     }
+    sent.is_ok()
 }
 
 /// Answers a connection that is one too many, without reading it.
@@ -107,22 +173,19 @@ fn read(timed: &mut Timed<'_>) -> Result<Option<Request>, Refusal> {
     Ok(Some(call.request))
 }
 
-fn execute(policy: &Policy, request: &Request) -> Result<Reply, Refusal> {
+fn execute(service: &Service, request: &Request, what: &str) -> Result<Reply, Refusal> {
     match request {
         Request::Ping {} => Ok(Reply::Pong {}),
         Request::Version {} => Ok(Reply::Version {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }),
         Request::SetOwnership(request) => {
-            let outcome = ownership::set(policy, request)?;
+            let outcome = ownership::set(&service.policy, request)?;
             Ok(Reply::Ownership { outcome })
         }
         Request::ArpProbe(request) => neighbours::arp_probe(request),
         Request::Lldp(request) => neighbours::lldp(request),
-        other => Err(Refusal::NotHere {
-            what: Asked(Some(other)).to_string(),
-            why: "networks are not managed by this helper yet".to_owned(),
-        }),
+        other => service.networks.answer(other, what),
     }
 }
 
@@ -130,7 +193,8 @@ fn execute(policy: &Policy, request: &Request) -> Result<Reply, Refusal> {
 struct Audit {
     /// Process and user; `None` if the kernel does not tell.
     peer: Option<(i32, u32)>,
-    request: Option<Request>,
+    /// As it is told.
+    request: Option<String>,
 }
 
 impl Audit {
@@ -147,17 +211,24 @@ impl Audit {
             .peer
             .map_or((-1, -1), |(pid, uid)| (pid, i64::from(uid)));
         let ms = took.as_secs_f64() * 1000.0;
-        let request = Asked(self.request.as_ref());
+        let request = self.request.as_deref().unwrap_or("none");
         match reply {
             Reply::Refused(refusal) => {
                 let why = refusal.to_string();
-                info!(target: "audit", pid, uid, %request, outcome = "refused", why, ms);
+                info!(target: "audit", pid, uid, request, outcome = "refused", why, ms);
             }
             Reply::Ownership { outcome } => {
-                info!(target: "audit", pid, uid, %request, ?outcome, ms);
+                info!(target: "audit", pid, uid, request, ?outcome, ms);
+            }
+            Reply::NetworkApplied(applied) => {
+                let steps = applied.steps.len();
+                info!(target: "audit", pid, uid, request, outcome = "pending", steps, ms);
+            }
+            Reply::NetworkRestored(restored) if !restored.is_whole() => {
+                info!(target: "audit", pid, uid, request, outcome = "in part", ms);
             }
             _ => {
-                info!(target: "audit", pid, uid, %request, outcome = "done", ms);
+                info!(target: "audit", pid, uid, request, outcome = "done", ms);
             }
         }
     }

@@ -16,11 +16,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use config::Supervdsm;
+use privileged::network::UNDO_WITHIN;
 use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::warn;
 
-use crate::serve::{self, Policy};
+use crate::serve::{self, Service};
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -67,11 +68,17 @@ impl Server {
         })
     }
 
-    /// Serves until a signal; then takes the socket away and lets running requests end.
-    pub(crate) fn run(self, policy: &Arc<Policy>) -> Result<()> {
+    /// Readable once a signal asked to end.
+    pub(crate) fn ended(&self) -> Result<UnixStream> {
+        self.ended.try_clone().context("cannot copy a descriptor")
+    }
+
+    /// Serves until a signal; then takes the socket away and lets running requests end. A change of networks that nobody
+    /// has confirmed is undone.
+    pub(crate) fn run(self, service: &Arc<Service>) -> Result<()> {
         while self.wait()? {
             match self.listener.accept() {
-                Ok((stream, _)) => self.take(stream, policy),
+                Ok((stream, _)) => self.take(stream, service),
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
                     warn!(%error, "cannot accept");
@@ -82,7 +89,12 @@ impl Server {
         if let Some(path) = &self.path {
             let _ = std::fs::remove_file(path);
         }
-        let left = self.places.wait_empty(policy.deadline);
+        let longest = if service.networks.is_pending() {
+            service.policy.deadline + UNDO_WITHIN
+        } else {
+            service.policy.deadline
+        };
+        let left = self.places.wait_empty(longest);
         if left > 0 {
             warn!(left, "requests are stuck and are abandoned");
         }
@@ -103,13 +115,13 @@ impl Server {
         Ok(ended.revents().is_empty())
     }
 
-    fn take(&self, stream: UnixStream, policy: &Arc<Policy>) {
+    fn take(&self, stream: UnixStream, service: &Arc<Service>) {
         let Some(place) = Place::take(&self.places) else {
             return serve::busy(&stream);
         };
-        let policy = Arc::clone(policy);
+        let service = Arc::clone(service);
         let thread = std::thread::Builder::new().name("request".to_owned());
-        let started = thread.spawn(move || serve::connection(&stream, &policy, place));
+        let started = thread.spawn(move || serve::connection(&stream, &service, place));
         if let Err(error) = started {
             warn!(%error, "cannot start a thread: the client is turned away");
         }
