@@ -16,9 +16,6 @@ pub(crate) struct Reach {
     /// The host beneath this folder instead of this one
     #[arg(long, default_value = "/", hide = true)]
     pub(crate) root: PathBuf,
-    /// Kinds of virtual interfaces that count as network cards (veth, dummy), with commas
-    #[arg(long, value_delimiter = ',', hide = true)]
-    pub(crate) nic_kinds: Vec<String>,
     /// One JSON object instead of text
     #[arg(long)]
     pub(crate) json: bool,

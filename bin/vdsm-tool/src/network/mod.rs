@@ -34,26 +34,40 @@ use crate::{configure, output};
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
 impl Reach {
-    fn files(&self) -> Netconfs {
-        Netconfs::at(&self.root)
+    fn config(&self) -> Result<config::Config> {
+        configure::configuration(&self.root)
+    }
+
+    /// The two sets of files, where the configuration has them.
+    fn files(&self) -> Result<Netconfs> {
+        let options = self.config()?.supervdsm;
+        let beneath = |path: &Path| self.root.join(path.strip_prefix("/").unwrap_or(path));
+        Ok(Netconfs {
+            running: beneath(&options.netconf_running),
+            persistent: beneath(&options.netconf_persistent),
+        })
     }
 
     fn client(&self) -> Result<Client> {
         if let Some(socket) = &self.socket {
             return Ok(Client::new(socket, self.timeout));
         }
-        let options = configure::configuration(&self.root)?.supervdsm;
-        if !options.enable {
-            bail!("[supervdsm] enable is off: nothing on this host may change networks");
+        let options = self.config()?.supervdsm;
+        if !options.enable || !options.networks {
+            bail!(
+                "[supervdsm] enable or networks is off: nothing on this host may change networks"
+            );
         }
         Ok(Client::new(options.socket, self.timeout))
     }
 
     /// What the kernel has, as far as one sees it without the helper.
     fn current(&self) -> Result<Current> {
-        let kinds: Vec<&str> = self.nic_kinds.iter().map(String::as_str).collect();
-        let (current, _) = observe::network::network(READ_WITHIN, &kinds)
+        let nics = self.config()?.vars.fake_nics;
+        let kinds: Vec<&str> = nics.iter().map(String::as_str).collect();
+        let (mut current, _) = observe::network::network(READ_WITHIN, &kinds)
             .context("cannot read the state of the network")?;
+        current.count_as_nics(&nics);
         Ok(current)
     }
 

@@ -33,7 +33,7 @@ fn made(args: &PlanArgs) -> Result<Plan> {
             "{key} is not known: it would be kept in the files and have no effect"
         ));
     }
-    let running = set_at(&args.reach.files().running)?;
+    let running = set_at(&args.reach.files()?.running)?;
     let current = args.reach.current()?;
     let desired = net_model::canonicalize(&request, &running, &current).map_err(refused)?;
     if args.offline {

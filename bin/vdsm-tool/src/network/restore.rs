@@ -37,7 +37,7 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<ExitCode> {
 fn show_plan(args: &RestoreArgs) -> Result<ExitCode> {
     let reach = &args.reach;
     let state = reach.client()?.network_state().map_err(explained)?;
-    let files = reach.files();
+    let files = reach.files()?;
     let (persistent, running) = (set_at(&files.persistent)?, set_at(&files.running)?);
     let current = reach.current_with(&state)?;
     let restoration = restoration(&persistent, &running, &current);

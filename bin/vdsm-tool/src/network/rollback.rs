@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Runs it.
 pub(crate) fn rollback(args: &RollbackArgs) -> Result<ExitCode> {
-    let files = args.reach.files();
+    let files = args.reach.files()?;
     let link = match args.set {
         Set::Persistent => files.persistent,
         Set::Running => files.running,
@@ -148,7 +148,7 @@ fn show_plan(args: &RollbackArgs, link: &Path, back: u16) -> Result<ExitCode> {
     let older = observe::netconf::read_older(link, back.into())?;
     let older = older.ok_or_else(|| anyhow!("the generation is gone"))?;
     let desired = Desired {
-        before: set_at(&reach.files().running)?,
+        before: set_at(&reach.files()?.running)?,
         after: meaning(older),
         scope: Scope::All,
     };
