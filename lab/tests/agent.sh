@@ -13,8 +13,15 @@ vm=b0000000-0000-4000-8000-000000000005
 ids='"storagepoolID":"'$pool'","storagedomainID":"'$domain'","imageID":"'$image'","volumeID":"'$volume'"'
 server='{"storagepoolID":"'$none'","domainType":4,"connectionParams":[{"id":"'$none'","connection":"'$store'","user":"","iqn":"","port":""}]}'
 
-call() { # Namespace.verb [JSON]: the answer
-    vdsm-client --timeout 300 -o json "${1%.*}" "${1#*.}" -f - <<<"${2:-{\}}"
+call() { # Namespace.verb [JSON]: the answer. As Engine does, it asks again while the agent says that it still starts (99).
+    local said
+    for _ in {1..200}; do
+        { said=$(vdsm-client --timeout 300 -o json "${1%.*}" "${1#*.}" -f - <<<"${2:-{\}}" 2>&1 >&3); } 3>&1 && return
+        [[ $said == *code=99,* ]] || break
+        sleep 1
+    done
+    printf '%s\n' "$said" >&2
+    return 1
 }
 
 task() { # Namespace.verb JSON: starts a task, waits for its success
