@@ -38,17 +38,11 @@ impl ThisHost {
     pub(crate) fn new(config: &Configuration) -> Self {
         Self {
             fake_nics: config.vars.fake_nics.clone(),
-            netconfs: netconfs(config),
+            netconfs: Netconfs {
+                running: config.supervdsm.netconf_running.clone(),
+                persistent: config.supervdsm.netconf_persistent.clone(),
+            },
         }
-    }
-}
-
-/// Where the root helper keeps the two sets.
-fn netconfs(config: &Configuration) -> Netconfs {
-    let state = &config.vars.state_dir;
-    Netconfs {
-        running: state.join("staging/netconf"),
-        persistent: state.join("persistence/netconf"),
     }
 }
 
