@@ -2,7 +2,7 @@
 //!
 //! States: *held* (systemd's sockets only: whoever connects waits in their queue while the agent finds everything
 //! again, so that the request that started it is answered rather than refused with code 99) → *open*. A queue is held
-//! for [`HOLD`] at most: an agent that waits for libvirt says so by code 99. Systemd is told `READY` when the port is
+//! for `[rpc] start_hold` at most: an agent that waits for libvirt says so by code 99. Systemd is told `READY` when the port is
 //! open and the agent serves, or after the same time.
 
 use std::{
@@ -16,8 +16,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::service::Front;
 
-/// How long clients wait unheard while the agent starts. Below the 20 s that Engine waits for an answer.
-const HOLD: Duration = Duration::from_secs(10);
 /// Pause between looks at whether the agent serves.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -48,14 +46,16 @@ impl Port {
         })
     }
 
-    /// Opens what is held once the agent serves, and keeps systemd informed; never ends but with an error.
+    /// Opens what is held once the agent serves, or after `hold`, and keeps systemd informed; never ends but with an
+    /// error.
     pub(crate) async fn attend(
         held: Vec<TcpListener>,
+        hold: Duration,
         server: &Server,
         front: &Front,
     ) -> Result<()> {
         let opening = async {
-            let serves = wait_until_serving(front, Some(HOLD)).await;
+            let serves = wait_until_serving(front, Some(hold)).await;
             for socket in held {
                 server.open(socket).context("a socket of systemd's")?;
             }

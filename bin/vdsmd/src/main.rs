@@ -150,12 +150,13 @@ async fn serve(config: Config, sockets: Vec<TcpListener>) -> Result<()> {
     let (guardian, security) = Guardian::new(&config)?;
     let port = Port::open(server_config(&config, security), front.clone(), sockets).await?;
     let (server, held) = port.parts();
+    let hold = config.rpc.start_hold;
     let config = Arc::new(config);
     let startup = startup::begin(&config, front.clone(), server.publisher())?;
     tokio::select! {
         end = wait_for_end() => end?,
         failed = guardian.watch(&server) => failed?,
-        failed = Port::attend(held, &server, &front) => failed?,
+        failed = Port::attend(held, hold, &server, &front) => failed?,
     }
     systemd::stopping();
     tracing::info!("stopping");

@@ -166,6 +166,9 @@ options! {
         max_connections_per_peer: usize = "0", int(0..=100_000);
         /// Ours. Seconds within which a new connection must have said what it speaks and, with TLS, who it is.
         handshake_timeout: Duration = "10", seconds(1..=300);
+        /// Ours. Seconds for which clients wait in the queue of systemd's socket while the agent starts, before verbs
+        /// answer code 99. Engine waits 20 s for an answer; systemd waits 60 s for the agent.
+        start_hold: Duration = "10", seconds(0..=50);
         /// Ours. Seconds without a byte after which a connection without heart-beat and subscription is closed; 0 never.
         idle_timeout: Duration = "900", seconds(0..=604_800);
         /// Ours. Bytes that may wait for a client that does not read; beyond that it is cut off.
