@@ -10,7 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
 export PATH=$PATH:$HOME/.cargo/bin
 scripts/deps.sh
-cargo build --release --locked -p vdsmd -p vdsm-client -p vdsm-tool
+# The same programs as those of the packages, so that nothing is built twice.
+make --no-print-directory programs PROFILE=release
 image=$(demo/guest/build.sh)
 options=(--guest-image "$image" --screenshot "${SCREENSHOT:-$target/vdsm-demo.png}")
 options+=(--accelerator "${ACCELERATOR:-auto}")

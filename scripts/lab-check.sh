@@ -105,7 +105,7 @@ harness() {
 installed() {
     local packages=("$target"/package/vdsm-rs_*.deb)
     [ -e "${packages[0]}" ] || { echo "make deb left no package in $target/package"; return 1; }
-    "$target/debug/vdsm-lab" layer installed --script lab/tests/installed.sh --file "${packages[-1]}"
+    "$target/debug/vdsm-lab" layer installed --hosts 2 --script lab/tests/installed.sh --file "${packages[-1]}"
 }
 
 run_tests() { # filters...

@@ -122,12 +122,24 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let script = std::fs::read_to_string(&script)
                 .with_context(|| format!("cannot read {}", script.display()))?;
             let layer = Layer::make(&Image::current()?, &name, &files, &script)?;
-            for number in 1..=hosts {
-                layer.prepare(number, Shape::default())?;
-            }
+            prepare(&layer, hosts)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Side by side: a host that boots by software emulation hardly keeps one processor busy.
+fn prepare(layer: &Layer, hosts: u8) -> anyhow::Result<()> {
+    std::thread::scope(|scope| {
+        let makers: Vec<_> = (1..=hosts)
+            .map(|number| scope.spawn(move || layer.prepare(number, Shape::default())))
+            .collect();
+        makers.into_iter().try_for_each(|maker| {
+            let made = maker.join();
+            made.map_err(|_| anyhow::anyhow!("a thread that made a snapshot panicked"))??;
+            Ok(())
+        })
+    })
 }
 
 fn up(hosts: u8, shape: Shape, layer: Option<&str>, cold: bool) -> anyhow::Result<()> {

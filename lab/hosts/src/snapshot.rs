@@ -138,7 +138,7 @@ impl Layer {
             return Ok(origin);
         }
         fs::create_dir_all(&self.dir).map_err(LabError::file("make", &self.dir))?;
-        let _lock = self.lock()?;
+        let _lock = self.lock(number)?;
         // Someone else may have been faster.
         if !dir.is_dir() {
             self.snapshot(&dir, number, shape)?;
@@ -146,9 +146,9 @@ impl Layer {
         Ok(origin)
     }
 
-    /// One maker at a time, over all processes.
-    fn lock(&self) -> Result<File> {
-        let path = self.dir.join("lock");
+    /// One maker for each host at a time, over all processes.
+    fn lock(&self, number: u8) -> Result<File> {
+        let path = self.dir.join(format!("lock-{number}"));
         let lock = File::create(&path).map_err(LabError::file("open", &path))?;
         let locked = rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive);
         locked.map_err(|errno| LabError::file("lock", &path)(errno.into()))?;

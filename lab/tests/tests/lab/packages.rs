@@ -14,7 +14,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const LONG: Duration = Duration::from_mins(5);
 /// Emulation is slow, and a crowd of clients slower: they get time for their handshakes.
-const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n";
+const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[sanlock]\nmode = local\n";
 const PING: &str = "vdsm-client --timeout 300 Host ping2";
 /// What removal leaves, as Debian's policy has it: configuration, data, and what systemd remembers of units.
 const KEPT: [&str; 8] = [
