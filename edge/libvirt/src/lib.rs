@@ -3,6 +3,7 @@
 //! [`Libvirt`] implements [`vm_model::ports::Hypervisor`]. What it adds to libvirt:
 //! - a deadline on every call, and a domain that hangs blocks only itself (`gate`, `pool`);
 //! - a connection that mends itself, with events that go on (`link`, `fanout`);
+//! - libvirt's networks of ours, as one picture kept by events (`networks`);
 //! - libvirt's errors and figures as the port's types (`errors`, `stats`, `states`).
 //!
 //! Everything `unsafe` is beneath `sys`. One thread per process runs libvirt's event loop while a connection lives,
@@ -19,6 +20,7 @@ mod gate;
 mod host;
 mod hypervisor;
 mod link;
+mod networks;
 mod pool;
 mod states;
 mod stats;
@@ -30,4 +32,7 @@ mod sys;
 
 pub use calls::Libvirt;
 pub use config::{Credentials, Deadlines, LibvirtConfig};
+pub use networks::{
+    LibvirtNetwork, NetworkDevice, NetworkOutcome, NetworkSnapshot, PREFIX as NETWORK_PREFIX,
+};
 pub use host::{DomainCapabilitiesQuery, NodeInfo, Version, Versions};

@@ -28,6 +28,7 @@ use vm_model::ports::HypervisorEvent;
 use crate::{
     LibvirtConfig,
     fanout::Fanout,
+    networks::Picture,
     sys::{
         callbacks::Sink,
         conn::Conn,
@@ -75,6 +76,7 @@ struct Shared {
     state: Mutex<State>,
     supervisor: Sender<Message>,
     events: Arc<Fanout>,
+    networks: Arc<Picture>,
 }
 
 impl Shared {
@@ -119,6 +121,7 @@ impl Link {
         let shared = Arc::new(Shared {
             local: config.uri.starts_with("test:"),
             events: Arc::new(Fanout::new(config.event_queue)),
+            networks: Arc::default(),
             state: Mutex::new(State {
                 generation: 0,
                 status: Status::Down("connecting".into()),
@@ -161,6 +164,11 @@ impl Link {
 
     pub(crate) fn events(&self) -> &Fanout {
         &self.shared.events
+    }
+
+    /// What is known of libvirt's networks.
+    pub(crate) fn picture(&self) -> &Picture {
+        &self.shared.networks
     }
 
     /// `Err` says why the connection is down.
@@ -290,6 +298,7 @@ impl Drop for Borrowed {
 struct Listener {
     generation: u64,
     events: Arc<Fanout>,
+    networks: Arc<Picture>,
     supervisor: Sender<Message>,
 }
 
@@ -298,6 +307,10 @@ impl Sink for Listener {
         if self.events.publish(&event) {
             let _ = self.supervisor.send(Message::Behind);
         }
+    }
+
+    fn network(&self, name: String) {
+        self.networks.changed(name);
     }
 
     fn closed(&self, reason: i32) {
@@ -359,9 +372,13 @@ fn raise(shared: &Arc<Shared>, generation: u64) -> SysResult<()> {
     let listener: Arc<dyn Sink> = Arc::new(Listener {
         generation,
         events: Arc::clone(&shared.events),
+        networks: Arc::clone(&shared.networks),
         supervisor: shared.supervisor.clone(),
     });
     conn.subscribe(&listener)?;
+    // From here on news are heard; what was seen before counts no more.
+    let told = conn.subscribe_networks(&listener);
+    shared.networks.renew(told);
     let mut state = shared.lock();
     state.generation = generation;
     state.events = Some(Arc::new(conn));

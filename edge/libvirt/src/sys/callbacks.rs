@@ -8,17 +8,20 @@ use std::{
 
 use libc::{c_char, c_int, c_longlong, c_void};
 use virt_sys::{
-    virConnectDomainEventGenericCallback as Generic, virConnectPtr, virDomainEventGraphicsAddress,
-    virDomainEventGraphicsSubject, virDomainPtr,
+    virConnectDomainEventGenericCallback as Generic,
+    virConnectNetworkEventGenericCallback as NetworkGeneric, virConnectPtr,
+    virDomainEventGraphicsAddress, virDomainEventGraphicsSubject, virDomainPtr, virNetworkPtr,
 };
 use vm_model::ports::{HypervisorEvent, LifecycleEvent, VmId};
 
-use super::{copy_str, domain::uuid_of};
+use super::{copy_str, domain::uuid_of, network::name_of};
 
 /// Where events go. Called on the event loop's thread: must not block.
 pub(crate) trait Sink: Send + Sync {
     /// Something happened to a domain.
     fn event(&self, event: HypervisorEvent);
+    /// Something happened to a network of that name.
+    fn network(&self, name: String);
     /// The connection is gone; `reason` is a `virConnectCloseReason`.
     fn closed(&self, reason: i32);
 }
@@ -83,6 +86,30 @@ extern "C" fn lifecycle(
         lifecycle_event(event).map(|event| HypervisorEvent::Lifecycle { id, event, detail })
     });
     0
+}
+
+extern "C" fn network_lifecycle(
+    _conn: virConnectPtr,
+    network: virNetworkPtr,
+    _event: c_int,
+    _detail: c_int,
+    opaque: *mut c_void,
+) {
+    guarded("network", opaque, |sink| {
+        // SAFETY: libvirt lends the network for the time of the callback.
+        sink.network(unsafe { name_of(network) });
+    });
+}
+
+/// The event of networks that is listened to, with its function, as [`domain_events`].
+pub(super) fn network_event() -> (c_int, NetworkGeneric) {
+    let event = virt_sys::VIR_NETWORK_EVENT_ID_LIFECYCLE.cast_signed();
+    let function = network_lifecycle as *const ();
+    // SAFETY: `NetworkGeneric` is a function pointer or NULL, and `function` is one; libvirt casts it back to
+    // `virConnectNetworkEventLifecycleCallback`, whose shape it has, before it calls it.
+    (event, unsafe {
+        std::mem::transmute::<*const (), NetworkGeneric>(function)
+    })
 }
 
 extern "C" fn reboot(_conn: virConnectPtr, domain: virDomainPtr, opaque: *mut c_void) {

@@ -41,6 +41,7 @@ struct Open {
 #[derive(Default)]
 struct Callbacks {
     domain_events: Vec<c_int>,
+    network_event: Option<c_int>,
     close: bool,
 }
 
@@ -93,6 +94,37 @@ impl Conn {
     pub(crate) fn is_alive(&self) -> bool {
         // SAFETY: the connection is open.
         unsafe { virt_sys::virConnectIsAlive(self.ptr()) == 1 }
+    }
+
+    /// Sends the networks' events to `sink`. False where the driver has none.
+    pub(crate) fn subscribe_networks(&self, sink: &Arc<dyn Sink>) -> bool {
+        let Some(open) = &self.open else {
+            return false;
+        };
+        let mut registered = open
+            .callbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (event, function) = callbacks::network_event();
+        let opaque = callbacks::opaque(sink);
+        // SAFETY: the connection is open; function and opaque belong together (see `callbacks`), and a NULL network
+        // stands for all. libvirt frees the opaque when the callback is removed, and does not take it if it fails.
+        let number = unsafe {
+            virt_sys::virConnectNetworkEventRegisterAny(
+                self.ptr(),
+                std::ptr::null_mut(),
+                event,
+                function,
+                opaque,
+                Some(callbacks::free_opaque),
+            )
+        };
+        if number < 0 {
+            callbacks::free_opaque(opaque);
+            return false;
+        }
+        registered.network_event = Some(number);
+        true
     }
 
     /// Sends the domains' events, and the end of the connection, to `sink`.
@@ -152,6 +184,10 @@ impl Open {
             // SAFETY: the connection is open and the number is that of a callback registered on it. Its failure
             // (connection lost) leaves the callback removed on our side.
             let _ = unsafe { virt_sys::virConnectDomainEventDeregisterAny(conn, number) };
+        }
+        if let Some(number) = registered.network_event {
+            // SAFETY: as above.
+            let _ = unsafe { virt_sys::virConnectNetworkEventDeregisterAny(conn, number) };
         }
         if registered.close {
             // SAFETY: this very function was registered on this connection.

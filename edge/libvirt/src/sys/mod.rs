@@ -1,7 +1,7 @@
 //! Owns: every call into the C library, as handles that free themselves and functions without `unsafe` in their
 //! signature. No policy, no deadlines: any function here may block as long as libvirt pleases.
 //!
-//! - `conn`: connections, opening and closing; `domain`: domains; `stream`: streams of bytes; `records`: bulk
+//! - `conn`: connections, opening and closing; `domain`: domains; `network`: networks; `stream`: streams of bytes; `records`: bulk
 //!   statistics and typed parameters; `callbacks`: what libvirt calls; `event_loop`: the thread that lets it.
 //! - `failure`: libvirt's error of this thread.
 
@@ -11,6 +11,7 @@ pub(crate) mod domain;
 pub(crate) mod event_loop;
 pub(crate) mod failure;
 pub(crate) mod host;
+pub(crate) mod network;
 pub(crate) mod records;
 pub(crate) mod stream;
 
