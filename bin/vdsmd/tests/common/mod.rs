@@ -9,6 +9,7 @@ pub mod canary;
 pub mod daemon;
 pub mod hang;
 pub mod mounts;
+pub mod networks;
 pub mod params;
 pub mod session;
 pub mod storage;

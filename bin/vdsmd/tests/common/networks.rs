@@ -1,0 +1,339 @@
+//! The agent as an ordinary user and the root helper, in a network of their own, beside a second network on the other end
+//! of their cards. `ip` of iproute2 is the independent witness of what they do.
+
+use std::{
+    fs::{self, File},
+    mem::MaybeUninit,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    os::{
+        fd::AsFd as _,
+        unix::{fs::PermissionsExt as _, fs::chown, net::UnixStream, process::CommandExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recvfrom, sendto, socket, sockopt,
+    },
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Caller, Serving, wait_for};
+
+/// `nobody`, as whom the agent runs.
+const AGENT: u32 = 65_534;
+
+/// Agent and helper on one configuration, each a process of its own; and the peers of their cards.
+pub struct Twins {
+    dir: TempDir,
+    helper: Option<Child>,
+    agent: Option<Child>,
+    peers: Child,
+    port: u16,
+}
+
+impl Twins {
+    /// Starts both, with the cards `veth_a` and `veth_b`; `None`, with the reason printed, where that cannot be.
+    pub fn start() -> Option<Self> {
+        let twins = Self::start_agent_alone()?;
+        Some(twins.with_helper())
+    }
+
+    /// As [`Self::start`], without the root helper.
+    pub fn start_agent_alone() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return None;
+        }
+        let peers = peers()?;
+        // The agent is nobody, and comes by here.
+        let open = || fs::Permissions::from_mode(0o755);
+        fs::set_permissions(std::env::temp_dir(), open()).unwrap();
+        let dir = tempfile::Builder::new().prefix("vdsmd-").tempdir().unwrap();
+        fs::set_permissions(dir.path(), open()).unwrap();
+        let mut twins = Self {
+            dir,
+            helper: None,
+            agent: None,
+            peers,
+            port: 0,
+        };
+        twins.lay_out();
+        for card in ["veth_a", "veth_b"] {
+            twins.add_card(card);
+        }
+        twins.start_agent();
+        Some(twins)
+    }
+
+    fn with_helper(mut self) -> Self {
+        self.start_helper();
+        self
+    }
+
+    /// A card whose other end `p_...` is with the peers, both up.
+    fn add_card(&self, card: &str) {
+        let (peer, pid) = (format!("p{card}"), self.peers.id().to_string());
+        ip(&[
+            "link", "add", card, "type", "veth", "peer", "name", &peer, "netns", &pid,
+        ]);
+        ip(&["link", "set", card, "up"]);
+        self.at_peers(&["ip", "link", "set", &peer, "up"]);
+    }
+
+    fn lay_out(&self) {
+        for sub in ["run", "state", "data-center", "log", "home"] {
+            fs::create_dir(self.path(sub)).unwrap();
+            chown(self.path(sub), Some(AGENT), Some(AGENT)).unwrap();
+        }
+        for sub in ["staging", "persistence", "root", "root/state", "root/dhcp"] {
+            fs::create_dir(self.path(sub)).unwrap();
+        }
+        fs::write(self.path("resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+        for (name, target) in [("vdsmd.conf", "file"), ("supervdsmd.conf", "stderr")] {
+            fs::write(self.path(name), self.configuration(target)).unwrap();
+        }
+    }
+
+    fn configuration(&self, log_target: &str) -> String {
+        let at = |sub: &str| self.path(sub).display().to_string();
+        format!(
+            "[vars]\nssl = false\nlibvirt_uri = test:///default\naccelerator = tcg\nstate_dir = {}\nrun_dir = {}\n\
+             log_target = {log_target}\nlog_file = {}\n\
+             [addresses]\nmanagement_ip = 0.0.0.0\nmanagement_port = 0\n\
+             [irs]\nrepository = {}\n[sanlock]\nmode = local\n\
+             [supervdsm]\nsocket = {}\nclient_user = {AGENT}\nallowed_roots = {}\nrequest_timeout = 60\n\
+             netconf_running = {}\nnetconf_persistent = {}\nnetwork_state = {}\nnetworks_restored = {}\n\
+             dhcp_dir = {}\nresolv_conf = {}\n",
+            at("state"),
+            at("run"),
+            at("log/vdsmd.log"),
+            at("data-center"),
+            at("sock"),
+            at("data-center"),
+            at("staging/netconf"),
+            at("persistence/netconf"),
+            at("root/state"),
+            at("root/restored"),
+            at("root/dhcp"),
+            at("resolv.conf"),
+        )
+    }
+
+    /// Starts the root helper.
+    pub fn start_helper(&mut self) {
+        let mut log = File::options();
+        log.create(true).append(true);
+        let log = log.open(self.path("helper.log")).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_vdsmd")).with_file_name("supervdsmd");
+        assert!(
+            program.exists(),
+            "{} is not built: cargo build --workspace",
+            program.display()
+        );
+        let mut command = command(&program, &self.path("supervdsmd.conf"));
+        command.env_remove("JOURNAL_STREAM").stderr(log);
+        self.helper = Some(command.spawn().unwrap());
+        wait_for("the helper", || UnixStream::connect(self.path("sock")).ok());
+    }
+
+    /// Starts the agent and waits until it serves.
+    pub fn start_agent(&mut self) {
+        let _ = fs::remove_file(self.path("log/vdsmd.log"));
+        let mut command = command(
+            Path::new(env!("CARGO_BIN_EXE_vdsmd")),
+            &self.path("vdsmd.conf"),
+        );
+        command.uid(AGENT).gid(AGENT).env("HOME", self.path("home"));
+        self.agent = Some(command.stderr(Stdio::null()).spawn().unwrap());
+        self.port = wait_for("the port", || port_of(&self.log()));
+        wait_for("the agent to serve", || {
+            self.client().call("Host.ping2", json!({})).ok()
+        });
+    }
+
+    /// SIGKILL.
+    pub fn kill_agent(&mut self) {
+        end(&mut self.agent);
+    }
+
+    /// The port of the agent.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, sub: &str) -> PathBuf {
+        self.dir.path().join(sub)
+    }
+
+    /// The agent's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log/vdsmd.log")).unwrap_or_default()
+    }
+
+    /// Runs a program among the peers.
+    pub fn at_peers(&self, words: &[&str]) {
+        let net = format!("--net=/proc/{}/ns/net", self.peers.id());
+        let mut all = vec![net.as_str()];
+        all.extend(words);
+        run("nsenter", &all);
+    }
+
+    /// From a peer: an echo request to an address, and its reply, within a time.
+    pub fn is_answered(&self, address: &str, time: Duration) -> bool {
+        let address: Ipv4Addr = address.parse().unwrap();
+        self.among_peers(move || echo(address, time))
+    }
+
+    /// From a peer: can the agent's port be reached?
+    pub fn reaches_agent(&self, address: &str) -> bool {
+        let address = SocketAddr::new(address.parse().unwrap(), self.port);
+        self.among_peers(move || {
+            std::net::TcpStream::connect_timeout(&address, Duration::from_secs(20)).is_ok()
+        })
+    }
+
+    fn among_peers<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
+        let net = File::open(format!("/proc/{}/ns/net", self.peers.id())).unwrap();
+        // The thread's network is its own affair, and it ends with it.
+        let thread = std::thread::spawn(move || {
+            move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            what()
+        });
+        thread.join().unwrap()
+    }
+}
+
+impl Serving for Twins {
+    fn client(&self) -> Caller {
+        Caller::connect(self.port)
+    }
+
+    fn log_tail(&self) -> String {
+        let tail = |log: String| {
+            let lines: Vec<_> = log.lines().map(str::to_owned).collect();
+            lines[lines.len().saturating_sub(30)..].join("\n")
+        };
+        let helper = fs::read_to_string(self.path("helper.log")).unwrap_or_default();
+        format!("{}\nhelper:\n{}", tail(self.log()), tail(helper))
+    }
+}
+
+impl Drop for Twins {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.log_tail());
+        }
+        end(&mut self.agent);
+        end(&mut self.helper);
+        let _ = self.peers.kill();
+        let _ = self.peers.wait();
+    }
+}
+
+/// A process that holds a network namespace.
+fn peers() -> Option<Child> {
+    #[expect(clippy::disallowed_methods, reason = "a test starts what it needs")]
+    let child = Command::new("unshare")
+        .args(["--net", "sleep", "3600"])
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            println!("skipped: no second network: {error}");
+            return None;
+        }
+    };
+    let net = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+    let ours = net("self");
+    let pid = child.id().to_string();
+    let start = Instant::now();
+    while net(&pid).is_none() || net(&pid) == ours {
+        if child.try_wait().unwrap().is_some() || start.elapsed() > super::PATIENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            println!("skipped: no second network");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some(child)
+}
+
+/// One echo request after the other until one is answered or the time is over.
+fn echo(address: Ipv4Addr, time: Duration) -> bool {
+    let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
+    sockopt::set_socket_timeout(
+        &socket,
+        sockopt::Timeout::Recv,
+        Some(Duration::from_millis(300)),
+    )
+    .unwrap();
+    // Type 8, code 0, checksum, identifier 7, sequence 1.
+    let request = [8, 0, 0xf7, 0xf7, 0, 7, 0, 1];
+    let to = SocketAddrV4::new(address, 0);
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        if sendto(&socket, &request, SendFlags::empty(), &to).is_err() {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        }
+        let mut buffer = [MaybeUninit::uninit(); 256];
+        while let Ok(((answer, _), _, _)) = recvfrom(&socket, &mut buffer, RecvFlags::empty()) {
+            // Behind the header of IP: type 0, from whom we asked.
+            let from = answer.get(12..16) == Some(&address.octets());
+            if from && answer.get(20) == Some(&0) && answer.get(24..28) == Some(&[0, 7, 0, 1]) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Runs `ip` in our network.
+pub fn ip(words: &[&str]) {
+    run("ip", words);
+}
+
+/// What `ip -j` tells.
+pub fn ip_json(words: &[&str]) -> Value {
+    let mut all = vec!["-j"];
+    all.extend(words);
+    let text = run("ip", &all);
+    serde_json::from_str(&text).unwrap_or(json!([]))
+}
+
+fn run(program: &str, words: &[&str]) -> String {
+    #[expect(clippy::disallowed_methods, reason = "a test asks a witness")]
+    let output = Command::new(program).args(words).output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {words:?}: {complaint}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn end(process: &mut Option<Child>) {
+    if let Some(mut process) = process.take() {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+}
+
+fn command(program: &Path, conf: &Path) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
+    let mut command = Command::new(program);
+    command.arg("--config").arg(conf);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// The port that a log tells of.
+fn port_of(log: &str) -> Option<u16> {
+    let line = log.lines().find(|line| line.contains("listening"))?;
+    line.rsplit_once(':')?.1.trim().parse().ok()
+}
