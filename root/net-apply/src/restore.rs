@@ -61,7 +61,7 @@ impl Transactions {
         self.verify_each(&mut it, until);
         ticket.stage(PendingStage::Storing);
         let running = running.netconf.config().0;
-        self.end_restoration(&mut it, &persistent);
+        self.end_restoration(&mut it, &persistent, until);
         let restored = it.report(&running, millis(began.elapsed()));
         tell(&restored);
         lock(&self.told).restored = Some(restored.clone());
@@ -158,9 +158,8 @@ impl Transactions {
     }
 
     /// The running set says what is restored; the marker that it was.
-    fn end_restoration(&self, it: &mut Restoring, persistent: &Found) {
-        let mut now = it.desired.after.clone();
-        now.networks.retain(|name, _| !it.failed.contains_key(name));
+    fn end_restoration(&self, it: &mut Restoring, persistent: &Found, until: Instant) {
+        let now = self.reached(it, until);
         let wanted = persistent.netconf.config().0;
         let files = self.files();
         // Records of what did not change keep the bytes that the persistent set has.
@@ -177,6 +176,30 @@ impl Transactions {
             let path = self.places.restored.display().to_string();
             it.others.push(trouble(&path, error.to_string()));
         }
+    }
+
+    /// What is restored; and what should have gone and did not is still ours.
+    fn reached(&self, it: &Restoring, until: Instant) -> Config {
+        let mut now = it.desired.after.clone();
+        now.networks.retain(|name, _| !it.failed.contains_key(name));
+        for name in it
+            .failed
+            .keys()
+            .filter(|it| !now.networks.contains_key(*it))
+        {
+            let gone = !it.desired.after.networks.contains_key(name);
+            let old = it.desired.before.networks.get(name).filter(|_| gone);
+            now.networks
+                .extend(old.map(|old| (name.clone(), old.clone())));
+        }
+        let links = self.machine.current(until).map(|it| it.links);
+        let links = links.unwrap_or_default();
+        for (name, bond) in &it.desired.before.bonds {
+            if links.contains_key(name) && !now.bonds.contains_key(name) {
+                now.bonds.insert(name.clone(), bond.clone());
+            }
+        }
+        now
     }
 
     /// Never through a symbolic link: the folder is the agent's.

@@ -224,7 +224,6 @@ impl Transactions {
         let began = Instant::now();
         let ticket = self.ticket(asked.pid)?;
         self.recover_holding(&ticket, asked.until)?;
-        let ready = self.ready(&asked.desired, asked.until)?;
         let running = self.read(NetworkSet::Running)?;
         if asked.desired.before != running.netconf.config().0 {
             return Err(ChangeError::Stale);
@@ -233,7 +232,7 @@ impl Transactions {
             current,
             tables,
             plan,
-        } = ready;
+        } = self.ready(&asked.desired, asked.until)?;
         ticket.steps(plan.steps.len());
         tables::save(&self.tables_file(), &tables).map_err(ChangeError::Tables)?;
         self.at(&Point::Tables);

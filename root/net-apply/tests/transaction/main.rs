@@ -1,0 +1,15 @@
+//! Changes over a model of the kernel that outlives the process: kills at every point, steps that fail, full disks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot go on ends"
+)]
+
+mod crash;
+mod disk;
+mod faults;
+mod restore;
+mod world;
