@@ -34,6 +34,8 @@ pub(crate) enum Command {
     ValidateConfig(StateArgs),
     /// Take back what configure changed in other programs' configuration
     RemoveConfig(RemoveArgs),
+    /// Let LVM look at the host's own devices only (configure --module lvm-devices, by the name that hosts' set-up knows)
+    ConfigLvmFilter(LvmFilterArgs),
     /// Show what a request to set up networks would do to this host, and change nothing
     NetPlan(network::PlanArgs),
     /// Take the networks back to an older generation of their files
@@ -199,6 +201,14 @@ pub(crate) struct ConfigureArgs {
     /// Restart or reload what runs and must learn of a change
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// `config-lvm-filter`.
+#[derive(Debug, Args)]
+pub(crate) struct LvmFilterArgs {
+    /// Do it; else only show what would change (exit code 4 if there is something)
+    #[arg(short = 'y', long)]
+    pub(crate) assume_yes: bool,
 }
 
 /// `remove-config`.

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     let done = match cli.command {
         // These have exit codes of their own.
+        Command::ConfigLvmFilter(args) => return configure::lvm_filter(&args),
         Command::NetPlan(args) => return network::plan(&args),
         Command::NetRollback(args) => return network::rollback(&args),
         Command::NetState(args) => return network::state(&args),

@@ -146,6 +146,14 @@ impl ResolvConf {
 }
 
 impl Resolver for ResolvConf {
+    fn now(&self) -> Option<Vec<Nameserver>> {
+        match self.place() {
+            Ok(Place::Service(_)) => Some(Vec::new()),
+            Ok(Place::File { .. }) => self.servers().ok(),
+            Err(_) => None,
+        }
+    }
+
     fn set(&self, servers: &[Nameserver], _until: Instant) -> Result<(), ApplyError> {
         match self.write(servers) {
             Ok(_) => Ok(()),
@@ -282,7 +290,9 @@ mod tests {
         let stub = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch a.example\n";
         fs::write(service.path(), stub).expect("written");
         symlink(service.path(), conf.path()).expect("a link");
+        assert_eq!(conf.now(), Some(Vec::new()), "a service's are not set");
         assert!(conf.write(&[server("192.0.2.1")]).expect("written"));
+        assert_eq!(conf.now(), Some(vec![server("192.0.2.1")]));
         let text = fs::read_to_string(conf.path()).expect("text");
         assert!(text.ends_with("\nsearch a.example\nnameserver 192.0.2.1\n"));
         assert!(!text.contains("trust-ad"), "a stub's promise: {text}");
@@ -295,6 +305,7 @@ mod tests {
         assert!(conf.write(&[]).expect("written"));
         let back = fs::read_link(conf.path()).expect("a link again");
         assert_eq!(back, service.path());
+        assert_eq!(conf.now(), Some(Vec::new()), "as it was set");
     }
 
     #[test]

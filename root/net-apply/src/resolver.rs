@@ -10,4 +10,10 @@ use crate::ApplyError;
 pub trait Resolver: Send + Sync {
     /// These and no others, in this order; so already is success.
     fn set(&self, servers: &[Nameserver], until: Instant) -> Result<(), ApplyError>;
+
+    /// Those that were set and are in force, as [`Resolver::set`] knows them: none while a service of the host names its own.
+    /// Nothing: it is not known here, and what programs find counts.
+    fn now(&self) -> Option<Vec<Nameserver>> {
+        None
+    }
 }

@@ -5,13 +5,14 @@
 //! module whose program is not installed is skipped; asked for by name, that is an error. Everything can be asked for
 //! again and again: what is done already is left alone.
 //!
-//! Look next: `accounts.rs`, `certificates.rs`, `libvirt.rs`, `storage.rs`, `selinux.rs` (the modules), `lines.rs` (files
+//! Look next: `accounts.rs`, `certificates.rs`, `libvirt.rs`, `storage.rs`, `lvm_devices.rs`, `selinux.rs` (the modules), `lines.rs` (files
 //! that others own), `plan.rs` (changes, originals).
 
 mod accounts;
 mod certificates;
 mod libvirt;
 mod lines;
+mod lvm_devices;
 mod plan;
 mod selinux;
 mod storage;
@@ -19,7 +20,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -28,7 +29,7 @@ use exec::Command;
 
 use self::plan::{Change, World};
 use crate::{
-    cli::{ConfigureArgs, RemoveArgs, StateArgs},
+    cli::{ConfigureArgs, LvmFilterArgs, RemoveArgs, StateArgs, Target},
     output,
 };
 
@@ -47,6 +48,8 @@ pub(crate) enum Module {
     Multipath,
     /// Volume groups
     Lvm,
+    /// Which devices LVM may look at: those of the host's own volume groups
+    LvmDevices,
     /// Booleans of SELinux
     Sebool,
 }
@@ -67,6 +70,7 @@ impl Module {
             Self::Sanlock => Ok(storage::sanlock_absent(world)),
             Self::Multipath => Ok(storage::multipath_absent(world)),
             Self::Lvm => Ok(storage::lvm_absent(world)),
+            Self::LvmDevices => Ok(lvm_devices::absent(world)),
             Self::Sebool => Ok(selinux::absent(world)),
         }
     }
@@ -79,6 +83,7 @@ impl Module {
             Self::Sanlock => storage::sanlock(world),
             Self::Multipath => storage::multipath(world),
             Self::Lvm => storage::lvm(world),
+            Self::LvmDevices => lvm_devices::plan(world),
             Self::Sebool => Ok(selinux::plan(world)),
         }
     }
@@ -91,6 +96,7 @@ impl Module {
             Self::Sanlock => storage::undo_sanlock(world),
             Self::Multipath => storage::undo_multipath(world),
             Self::Lvm => storage::undo_lvm(world),
+            Self::LvmDevices => lvm_devices::undo(world),
         }
     }
 
@@ -99,7 +105,7 @@ impl Module {
         match self {
             Self::Libvirt => ("restart", &libvirt::UNITS),
             Self::Sanlock => ("restart", &["sanlock.service"]),
-            Self::Multipath => ("reload", &["multipathd.service"]),
+            Self::Multipath | Self::LvmDevices => ("reload", &["multipathd.service"]),
             Self::Accounts => ("restart", &["vdsmd.service"]),
             Self::Certificates | Self::Lvm | Self::Sebool => ("", &[]),
         }
@@ -236,6 +242,27 @@ pub(crate) fn is_configured(args: &StateArgs) -> Result<()> {
         "not configured: {} (vdsm-tool configure does it; --dry-run shows what)",
         open.join(", ")
     )
+}
+
+/// Upstream's exit code of `config-lvm-filter` where something has to change and nobody said yes.
+const NEEDS_CONFIG: u8 = 4;
+
+/// `config-lvm-filter`.
+pub(crate) fn lvm_filter(args: &LvmFilterArgs) -> Result<ExitCode> {
+    let target = Target {
+        module: vec![Module::LvmDevices],
+        dry_run: !args.assume_yes,
+        quiet: false,
+        root: "/".into(),
+    };
+    let force = false;
+    configure(&ConfigureArgs { target, force })?;
+    let open = || Module::LvmDevices.plan(&World::new(Path::new("/")));
+    if args.assume_yes || open()?.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line("nothing was changed: --assume-yes does it");
+    Ok(ExitCode::from(NEEDS_CONFIG))
 }
 
 /// `validate-config`: the agent's own configuration, and whether it fits what is there.

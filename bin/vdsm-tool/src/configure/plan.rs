@@ -104,6 +104,8 @@ pub(crate) enum Change {
     },
     /// Self-signed certificates are made.
     Certificates,
+    /// The devices of these volume groups go into LVM's devices file.
+    LvmDevices(Vec<String>),
     /// Booleans of SELinux are switched on for good.
     Sebools(Vec<&'static str>),
 }
@@ -137,6 +139,12 @@ impl Change {
                 format!("user {user} joins {}", groups.join(", "))
             }
             Self::Certificates => "self-signed certificates are made in /etc/pki/vdsm".to_owned(),
+            Self::LvmDevices(groups) => {
+                format!(
+                    "LVM's devices file lists the devices of {}",
+                    groups.join(", ")
+                )
+            }
             Self::Sebools(names) => format!("SELinux allows {}", names.join(", ")),
         })
     }
@@ -151,6 +159,11 @@ impl Change {
                 run(command)
             }
             Self::Certificates => super::certificates::make(world),
+            Self::LvmDevices(groups) => {
+                live(world)?;
+                let import = |group| Command::new("vgimportdevices").arg(group);
+                groups.iter().try_for_each(|group| run(import(group)))
+            }
             Self::Sebools(names) => {
                 live(world)?;
                 let values = names.iter().map(|name| format!("{name}=1"));
@@ -164,7 +177,7 @@ fn live(world: &World) -> Result<()> {
     if world.is_live() {
         return Ok(());
     }
-    bail!("accounts and SELinux can be changed on the host itself only, not beneath --root")
+    bail!("accounts, SELinux and LVM can be changed on the host itself only, not beneath --root")
 }
 
 fn run(command: Command) -> Result<()> {

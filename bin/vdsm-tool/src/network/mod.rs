@@ -14,7 +14,11 @@ mod rollback;
 mod show;
 mod state;
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use net_model::{Config, Current, Desired, Plan, Tables, netconf::Netconf};
@@ -41,11 +45,14 @@ impl Reach {
     /// The two sets of files, where the configuration has them.
     fn files(&self) -> Result<Netconfs> {
         let options = self.config()?.supervdsm;
-        let beneath = |path: &Path| self.root.join(path.strip_prefix("/").unwrap_or(path));
         Ok(Netconfs {
-            running: beneath(&options.netconf_running),
-            persistent: beneath(&options.netconf_persistent),
+            running: self.beneath(&options.netconf_running),
+            persistent: self.beneath(&options.netconf_persistent),
         })
+    }
+
+    fn beneath(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
     fn client(&self) -> Result<Client> {
@@ -63,11 +70,14 @@ impl Reach {
 
     /// What the kernel has, as far as one sees it without the helper.
     fn current(&self) -> Result<Current> {
-        let nics = self.config()?.vars.fake_nics;
+        let config = self.config()?;
+        let nics = config.vars.fake_nics;
         let kinds: Vec<&str> = nics.iter().map(String::as_str).collect();
         let (mut current, _) = observe::network::network(READ_WITHIN, &kinds)
             .context("cannot read the state of the network")?;
         current.count_as_nics(&nics);
+        let resolver = self.beneath(&config.supervdsm.resolv_conf);
+        current.nameservers = observe::network::nameservers(&resolver);
         Ok(current)
     }
 

@@ -68,7 +68,7 @@ pub(crate) fn all_links() -> RouteNetlinkMessage {
 }
 
 /// The name servers of a resolv.conf, none if there is no such file.
-fn nameservers(path: &Path) -> Vec<Nameserver> {
+pub fn nameservers(path: &Path) -> Vec<Nameserver> {
     let mut text = String::new();
     let Ok(file) = fs::File::open(path) else {
         return Vec::new();

@@ -66,6 +66,9 @@ impl Machine for KernelMachine {
         let mut talk = Talk::open(until).map_err(failed)?;
         current.qos = qos::read(&mut talk, &indexes).map_err(failed)?;
         current.dhcp = self.dhcp.running();
+        if let Some(servers) = self.resolver.now() {
+            current.nameservers = servers;
+        }
         Ok(current)
     }
 
