@@ -182,15 +182,11 @@ impl Transactions {
     fn reached(&self, it: &Restoring, until: Instant) -> Config {
         let mut now = it.desired.after.clone();
         now.networks.retain(|name, _| !it.failed.contains_key(name));
-        for name in it
-            .failed
-            .keys()
-            .filter(|it| !now.networks.contains_key(*it))
-        {
-            let gone = !it.desired.after.networks.contains_key(name);
-            let old = it.desired.before.networks.get(name).filter(|_| gone);
-            now.networks
-                .extend(old.map(|old| (name.clone(), old.clone())));
+        for name in it.failed.keys() {
+            let stays = it.desired.before.networks.get(name);
+            let stays = stays.filter(|_| !it.desired.after.networks.contains_key(name));
+            let stays = stays.map(|old| (name.clone(), old.clone()));
+            now.networks.extend(stays);
         }
         let links = self.machine.current(until).map(|it| it.links);
         let links = links.unwrap_or_default();
