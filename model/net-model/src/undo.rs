@@ -13,7 +13,10 @@ use crate::{
 impl Kernel {
     /// Runs a step and answers what undoes it; nothing if it changed nothing.
     pub fn apply_undoable(&mut self, step: &Step) -> Result<Option<Vec<Step>>, NetError> {
-        let old = old_value(self.state(), step).or_else(|| old_mtu(self.state(), step));
+        let old = match old_value(self.state(), step) {
+            Some(old) => vec![old],
+            None => old_bridge(self.state(), step),
+        };
         let effects = self.apply(step)?;
         Ok(effects.changed.then(|| {
             let mut undo = inverse(step, old);
@@ -82,16 +85,27 @@ fn old_value(before: &Current, step: &Step) -> Option<Step> {
     .or_else(|| old_bond_values(before, step))
 }
 
-/// A bridge may follow its ports: it gets its MTU again when the new one has gone.
-fn old_mtu(before: &Current, step: &Step) -> Option<Step> {
+/// A bridge may follow its ports: it gets its MTU again when the new one has gone, and its hardware address (the
+/// last port to go leaves it zeroes).
+fn old_bridge(before: &Current, step: &Step) -> Vec<Step> {
     let Step::SetMaster { master, .. } = step else {
-        return None;
+        return Vec::new();
     };
-    let above = before.links.get(master)?;
-    matches!(above.kind, LinkKind::Bridge(_)).then(|| Step::SetMtu {
+    let above = before.links.get(master);
+    let Some(above) = above.filter(|it| matches!(it.kind, LinkKind::Bridge(_))) else {
+        return Vec::new();
+    };
+    let mut old = vec![Step::SetMtu {
         link: master.clone(),
         mtu: above.mtu,
-    })
+    }];
+    if above.mac.is_usable() {
+        old.push(Step::SetMac {
+            link: master.clone(),
+            mac: above.mac,
+        });
+    }
+    old
 }
 
 fn old_bond_values(before: &Current, step: &Step) -> Option<Step> {
@@ -114,14 +128,15 @@ fn set_option(bond: &IfName, option: &str, value: &str) -> Step {
     }
 }
 
-fn inverse(step: &Step, old: Option<Step>) -> Vec<Step> {
+fn inverse(step: &Step, old: Vec<Step>) -> Vec<Step> {
     match step {
         Step::CreateBridge { name, .. }
         | Step::CreateVlan { name, .. }
         | Step::CreateBond { name, .. } => vec![Step::DeleteLink { name: name.clone() }],
         Step::SetMaster { link, .. } => {
-            let out = Step::ClearMaster { link: link.clone() };
-            [Some(out), old].into_iter().flatten().collect()
+            let mut undo = vec![Step::ClearMaster { link: link.clone() }];
+            undo.extend(old);
+            undo
         }
         Step::AddRoute { route } => vec![Step::RemoveRoute {
             route: route.clone(),
@@ -131,7 +146,7 @@ fn inverse(step: &Step, old: Option<Step>) -> Vec<Step> {
         }],
         Step::AddRule { rule } => vec![Step::RemoveRule { rule: rule.clone() }],
         Step::RemoveRule { rule } => vec![Step::AddRule { rule: rule.clone() }],
-        _ => old.into_iter().collect(),
+        _ => old,
     }
 }
 
