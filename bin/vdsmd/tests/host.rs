@@ -139,6 +139,45 @@ fn capabilities_have_what_engine_needs() {
 }
 
 #[test]
+fn what_the_host_lacks_is_told_and_iscsi_has_an_error_of_its_own() {
+    guarded!(|| {
+        let agent = Agent::start();
+        let features = agent.ok("Host.getCapabilities", json!({}))["features"].clone();
+        let features = features.as_object().unwrap();
+        for (name, feature) in features {
+            let (available, reason) = (&feature["available"], feature["reason"].as_str().unwrap());
+            assert!(
+                available.as_bool().unwrap() || !reason.is_empty(),
+                "{name}: {feature}"
+            );
+        }
+        let there = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+            .iter()
+            .any(|folder| std::path::Path::new(folder).join("iscsiadm").exists());
+        assert_eq!(features["iscsi"]["available"], json!(there));
+        if there {
+            println!("skipped: open-iscsi is installed");
+            return;
+        }
+        let portal = json!({"host": "127.0.0.1", "port": "3260"});
+        let (code, text) = agent
+            .call("ISCSIConnection.discoverSendTargets", portal)
+            .unwrap_err();
+        assert_eq!(code, 465);
+        assert!(
+            text.contains("iSCSI is not available on this host"),
+            "{text}"
+        );
+        let none = "00000000-0000-0000-0000-000000000000";
+        let connection = json!({"id": none, "connection": "127.0.0.1", "user": "", "iqn": "iqn.2026-01.org.lab:t", "port": "3260"});
+        let server =
+            json!({"domainType": 3, "storagepoolID": none, "connectionParams": [connection]});
+        let told = agent.ok("StoragePool.connectStorageServer", server);
+        assert_eq!(told, json!([{"id": none, "status": 465}]));
+    });
+}
+
+#[test]
 fn statistics_have_what_engine_needs() {
     guarded!(|| {
         let agent = Agent::start();
