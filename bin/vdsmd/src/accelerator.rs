@@ -1,13 +1,15 @@
 //! How guests run: KVM only if a few bytes boot under it, else software emulation, said plainly.
 //!
 //! A KVM that hangs costs the probe's whole deadline, so its verdict is kept in the run folder: it holds until the
-//! host or QEMU changes, and an agent that starts again after a crash does not wait.
+//! host or QEMU changes, and an agent that starts again after a crash does not wait. An agent with duties starts early in
+//! the host's boot, when the kernel may not have loaded KVM yet: then it waits for the device a little.
 
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, bail};
@@ -19,6 +21,11 @@ use serde::{Deserialize, Serialize};
 const EMULATOR: &str = "qemu-system-x86_64";
 /// How long a few bytes may take to boot under KVM.
 const PROBE: Duration = Duration::from_secs(5);
+/// The device.
+const DEVICE: &str = "/dev/kvm";
+/// For how long after the host's boot its module may still be on its way, and how long it is waited for.
+const BOOTING: Duration = Duration::from_mins(5);
+const MODULE: Duration = Duration::from_secs(30);
 /// New at each boot of the host.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -29,6 +36,7 @@ pub(crate) fn kvm_works(config: &Config) -> Result<bool> {
         tracing::info!("guests run by software emulation, as configured");
         return Ok(false);
     }
+    await_module();
     let verdict = Verdict::kept_or_probed(&config.vars.run_dir.join("kvm.json"));
     if verdict.works {
         tracing::info!("guests run under KVM");
@@ -42,6 +50,32 @@ pub(crate) fn kvm_works(config: &Config) -> Result<bool> {
         verdict.words
     );
     Ok(false)
+}
+
+/// Waits for the device, if it may still come.
+fn await_module() {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let deadline = Instant::now() + MODULE;
+    while !Path::new(DEVICE).exists()
+        && Instant::now() < deadline
+        && may_come(&read("/proc/cpuinfo"), &read("/proc/uptime"))
+    {
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Can the processor virtualize (the kernel leaves the flag out if the firmware forbids it), and has the host only just
+/// been started?
+fn may_come(cpuinfo: &str, uptime: &str) -> bool {
+    let able = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .is_some_and(|line| {
+            line.split_whitespace()
+                .any(|flag| matches!(flag, "vmx" | "svm"))
+        });
+    let up = uptime.split('.').next().and_then(|text| text.parse().ok());
+    able && up.is_some_and(|seconds| Duration::from_secs(seconds) < BOOTING)
 }
 
 /// What the probe found, and under which circumstances.
@@ -72,7 +106,7 @@ impl Circumstances {
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
-            files: vec![identity(&emulator), identity(Path::new("/dev/kvm"))],
+            files: vec![identity(&emulator), identity(Path::new(DEVICE))],
         }
     }
 }
@@ -109,6 +143,18 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_module_is_waited_for_early_and_where_it_can_come() {
+        let able = "processor\t: 0\nflags\t\t: fpu svm sse\n";
+        assert!(may_come(able, "35.29 12.00\n"));
+        assert!(may_come("flags : vmx", "0.10 0.00"));
+        assert!(!may_come(able, "301.00 12.00"));
+        assert!(!may_come("flags\t\t: fpu svm_lock sse", "35.29 12.00"));
+        for (cpuinfo, uptime) in [("", ""), (able, ""), (able, "x"), ("", "1.0 1.0")] {
+            assert!(!may_come(cpuinfo, uptime), "{cpuinfo} {uptime}");
+        }
+    }
 
     #[test]
     fn a_verdict_holds_until_something_changes() {
