@@ -259,6 +259,8 @@ impl Host {
             state: dir.join("state"),
             restored: dir.join("nets_restored"),
             boot: "this".to_owned(),
+            // The model shows everything at once.
+            settle: Duration::ZERO,
         };
         let watcher: Arc<dyn Watcher> = match fuse {
             Some(fuse) => fuse,
