@@ -17,6 +17,7 @@ use crate::{
     errors,
     host::HostView,
     ports::{Interfaces, TaskJournal, failure},
+    reachability::Reachable,
 };
 
 /// The agent. The verbs are in `handlers/`.
@@ -33,6 +34,8 @@ pub(crate) struct Agent {
     pub(crate) host: HostView,
     /// Networks of the host.
     pub(crate) networks: Arc<NetworkManager>,
+    /// Do they answer?
+    pub(crate) reachable: Arc<Reachable>,
     /// Figures of its interfaces.
     pub(crate) interfaces: Interfaces,
     /// Switches the power of other hosts.

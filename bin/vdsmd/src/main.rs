@@ -26,6 +26,7 @@ mod logging;
 mod network_events;
 mod panics;
 mod ports;
+mod reachability;
 mod service;
 mod settings;
 mod startup;

@@ -3,7 +3,8 @@
 //!
 //! A thread of its own hears the kernel's news of interfaces and addresses. News come in bursts: it waits until there
 //! is a pause (but not for ever), looks, and tells if what it sees differs from the last time in anything that counts
-//! ([`network::Digest`]). What a change of networks does is not told: who asked for it looks by himself.
+//! ([`network::Digest`]). What a change of networks does is not told: who asked for it looks by himself. The same thread
+//! tells [`Reachable`] when there is another configuration.
 
 use std::{
     io,
@@ -15,7 +16,7 @@ use std::{
 use netlink::{Group, Monitor, NetlinkError};
 use network::NetworkManager;
 
-use crate::ports::HostConnectivity;
+use crate::{ports::HostConnectivity, reachability::Reachable};
 
 /// What is heard.
 const GROUPS: [Group; 3] = [Group::Link, Group::Ipv4Address, Group::Ipv6Address];
@@ -29,10 +30,15 @@ const BURST: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the thread. It hears when this returns.
-pub(crate) fn start(networks: &Arc<NetworkManager>, events: HostConnectivity) -> io::Result<()> {
+pub(crate) fn start(
+    networks: &Arc<NetworkManager>,
+    reachable: &Arc<Reachable>,
+    events: HostConnectivity,
+) -> io::Result<()> {
     let monitor = Monitor::open(&GROUPS).map_err(io::Error::other)?;
     let mut teller = Teller {
         networks: Arc::downgrade(networks),
+        reachable: Arc::downgrade(reachable),
         events,
         last: networks.look(),
     };
@@ -44,14 +50,18 @@ pub(crate) fn start(networks: &Arc<NetworkManager>, events: HostConnectivity) ->
 
 struct Teller {
     networks: Weak<NetworkManager>,
+    reachable: Weak<Reachable>,
     events: HostConnectivity,
     last: Option<network::Look>,
 }
 
 impl Teller {
     fn run(&mut self, mut monitor: Monitor) {
-        while let Some(networks) = self.networks.upgrade() {
-            drop(networks);
+        while let (Some(networks), Some(reachable)) =
+            (self.networks.upgrade(), self.reachable.upgrade())
+        {
+            reachable.follow(&networks);
+            drop((networks, reachable));
             match burst(&mut monitor) {
                 Ok(false) => {}
                 Ok(true) => self.tell(),

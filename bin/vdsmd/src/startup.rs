@@ -42,6 +42,7 @@ use crate::{
         Clocks, HelperOwnership, HelperRoot, HostConnectivity, InstalledAgents, Interfaces,
         StorageLeases, StorageUndo, StorageVolumes, ThisHost, VmStatusEvents,
     },
+    reachability::Reachable,
     service::Front,
     storage_events,
 };
@@ -127,7 +128,10 @@ impl Builder {
             Arc::new(StorageLeases(storage.clone())),
         );
         let networks = Arc::new(self.networks());
-        self.tell_of(&networks);
+        let reachable = Arc::new(Reachable::start(&self.config, self.connectivity()));
+        if let Err(error) = network_events::start(&networks, &reachable, self.connectivity()) {
+            tracing::warn!(%error, "nobody is told when networks change");
+        }
         let config = self.config;
         Ok(Some(Arc::new(Agent {
             config,
@@ -137,6 +141,7 @@ impl Builder {
             tasks,
             host: view,
             networks,
+            reachable,
             interfaces: Interfaces,
             mismatches: self.mismatches,
         })))
@@ -192,15 +197,11 @@ impl Builder {
         )
     }
 
-    /// Tells clients when networks change by themselves. Who asks sees them without that.
-    fn tell_of(&self, networks: &Arc<NetworkManager>) {
-        let events = HostConnectivity {
+    fn connectivity(&self) -> HostConnectivity {
+        HostConnectivity {
             publisher: self.publisher.clone(),
             mismatches: self.mismatches.clone(),
             strict: self.config.devel.api_strict_mode,
-        };
-        if let Err(error) = network_events::start(networks, events) {
-            tracing::warn!(%error, "nobody is told when networks change");
         }
     }
 

@@ -546,3 +546,72 @@ fn netns_clients_are_told_when_networks_change_by_themselves() {
         client.next_event(&mut events, ours);
     });
 }
+
+#[test]
+fn netns_a_network_that_does_not_answer_is_shown_down() {
+    in_network!(|| {
+        // Who may send echo requests without privilege.
+        let range = "/proc/sys/net/ipv4/ping_group_range";
+        if std::fs::write(range, "0 2147483647").is_err() {
+            println!("skipped: {range} cannot be written");
+            return;
+        }
+        let Some(mut twins) = Twins::start() else {
+            return;
+        };
+        let peer = ["192.0.2.9/24", "dev", "pveth_a"];
+        twins.at_peers(&[&["ip", "addr", "add"], peer.as_slice()].concat());
+        let mut green = bridged();
+        green["custom"] = json!({
+            "ping_target": "192.0.2.9", "ping_interval": "1", "ping_fail_count": "2",
+            "ping_recover_count": "2",
+        });
+        twins.ok(
+            "Host.setupNetworks",
+            setup(json!({"green": green}), unchecked()),
+        );
+        let state = |twins: &Twins, link: &str| {
+            let stats = twins.ok("Host.getStats", json!({}));
+            stats["network"][link]["state"].as_str().unwrap().to_owned()
+        };
+        let comes = |twins: &Twins, link: &str, wanted: &str| {
+            wait_for(wanted, || {
+                thread::sleep(Duration::from_millis(100));
+                (state(twins, link) == wanted).then_some(())
+            });
+        };
+        let told = |twins: &Twins, what: &str| twins.log().contains(what);
+        wait_for("its verdict", || {
+            told(&twins, "network green answers").then_some(())
+        });
+        assert_eq!(state(&twins, "green"), "up");
+        let client = twins.client();
+        let mut events = client.events();
+        client.call("Host.ping2", json!({})).unwrap();
+        twins.at_peers(&[&["ip", "addr", "del"], peer.as_slice()].concat());
+        client.next_event(&mut events, |method, _| method == "|net|host_conn|no_id");
+        comes(&twins, "veth_a", "down");
+        assert_eq!(
+            (state(&twins, "green"), state(&twins, "veth_b")),
+            ("down".into(), "up".into())
+        );
+        assert!(told(&twins, "network green is down: "));
+        // A new agent knows it from the start.
+        wait_for("it to be kept", || {
+            twins
+                .path("state/networks/reachability.json")
+                .exists()
+                .then_some(())
+        });
+        wait_for("the verdict to be kept", || {
+            let kept =
+                std::fs::read_to_string(twins.path("state/networks/reachability.json")).ok()?;
+            kept.contains("down").then_some(())
+        });
+        twins.kill_agent();
+        twins.start_agent();
+        comes(&twins, "veth_a", "down");
+        twins.at_peers(&[&["ip", "addr", "add"], peer.as_slice()].concat());
+        comes(&twins, "veth_a", "up");
+    });
+}

@@ -123,6 +123,11 @@ impl NetworkManager {
         Ok(desired)
     }
 
+    /// What was set up last.
+    pub fn running(&self) -> Result<Config, NetworkError> {
+        self.observer.running().map(|(config, _)| config)
+    }
+
     /// `Host.confirmConnectivity`.
     pub fn confirm(&self) {
         self.confirmations.note();

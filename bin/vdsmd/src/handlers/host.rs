@@ -80,6 +80,7 @@ impl HostApi for Agent {
                 tracing::error!(%error, "statistics without networks");
                 NetworkStatistics::default()
             }),
+            down: self.reachable.down(),
             dirty: self.networks.is_dirty(),
         };
         Ok(stats::stats(sampled, live))

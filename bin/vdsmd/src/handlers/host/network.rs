@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use net_model::{Cidr, Curve, QosClass, Step};
+use net_model::{Cidr, Curve, IfName, QosClass, Step, probe::Cause};
 use network::{BondInfo, BridgeInfo, Foreseen, IpInfo, NetInfo, NetworkInfo, NicInfo, VlanInfo};
 use observe::network::counters::{Interface, NetworkStatistics as Counted, Statistics};
 use schema::{
@@ -61,7 +61,7 @@ impl NetworkApi for Agent {
         Ok(NetworkStatistics {
             rx_dropped: Str(counted.rx_dropped),
             tx_dropped: Str(counted.tx_dropped),
-            network: statistics(counted),
+            network: statistics(counted, &self.reachable.down()),
         })
     }
 
@@ -257,10 +257,14 @@ fn curve(curve: Curve) -> BandwidthCurve {
     }
 }
 
-/// Figures of all interfaces.
-pub(super) fn statistics(counted: Counted) -> BTreeMap<String, InterfaceStats> {
+/// Figures of all interfaces. Those of networks that do not answer are shown down.
+pub(super) fn statistics(
+    counted: Counted,
+    down: &BTreeMap<IfName, Cause>,
+) -> BTreeMap<String, InterfaceStats> {
     let all = counted.interfaces.into_iter();
-    all.map(|(name, Statistics { interface, .. })| {
+    all.map(|(name, Statistics { mut interface, .. })| {
+        interface.up &= !down.contains_key(&name);
         let name = name.to_string();
         (name.clone(), figures(name, &interface, counted.unix))
     })

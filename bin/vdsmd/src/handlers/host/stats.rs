@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use host::{CoreStats, NodeStats};
+use net_model::{IfName, probe::Cause};
 use observe::network::counters::NetworkStatistics;
 use schema::{
     Str,
@@ -27,6 +28,8 @@ pub(super) struct Live {
     pub(super) active_vms: u32,
     /// What the interfaces moved.
     pub(super) network: NetworkStatistics,
+    /// Interfaces of networks that do not answer.
+    pub(super) down: BTreeMap<IfName, Cause>,
     /// Are there networks that a start of the host would not bring back?
     pub(super) dirty: bool,
 }
@@ -46,7 +49,7 @@ pub(super) fn stats(host: host::HostStats, live: Live) -> HostStats {
         // Upstream swaps these two.
         rx_dropped: Str(live.network.rx_dropped),
         tx_dropped: Str(live.network.tx_dropped),
-        network: network::statistics(live.network),
+        network: network::statistics(live.network, &live.down),
         hugepages: host.hugepages.into_iter().map(huge_pages).collect(),
         disk_stats: host.disks.into_iter().map(path).collect(),
         thp_state: host.thp,

@@ -274,6 +274,7 @@ fn live() -> stats::Live {
         vms: 3,
         active_vms: 1,
         network: super::network_tests::counted(),
+        down: BTreeMap::new(),
         dirty: true,
     }
 }
