@@ -70,6 +70,11 @@ fn lab_agent_runs_a_guest_and_its_disk_outlives_a_reboot() {
             LONG,
         )?;
         assert!(script(&host, "cat /root/console")?.contains("boot=1"));
+        host.wait_until(
+            "the guest is recorded as a duty",
+            "test -e /var/lib/vdsm/duties/vms",
+            LONG,
+        )?;
 
         // The agent is killed: the guest goes on, and the next agent knows it.
         host.check("kill -9 $(systemctl show -P MainPID vdsmd)")?;
@@ -81,6 +86,8 @@ fn lab_agent_runs_a_guest_and_its_disk_outlives_a_reboot() {
             "call VM.destroy '{\"vmID\":\"'$vm'\"}' >/dev/null; sync",
         )?;
         host.reboot()?;
+        // Its pool is a duty: nobody has asked for anything.
+        host.wait_until("the agent is up unasked", "systemctl is-active vdsmd", LONG)?;
         assert_eq!(script(&host, "call Host.getVMList | jq length")?, "0");
         script(&host, "connect_pool; start_vm")?;
         let console = script(&host, "cat /root/console")?;
