@@ -219,8 +219,8 @@ mod tests {
                 "192.0.2.0/24 dev eth1 table 100001",
                 "default (IPv4) via 192.0.2.1 dev eth1 table 100001",
                 "198.51.100.0/24 via 203.0.113.1 dev eth1 table 100001 onlink",
-                "3200: from 192.0.2.0/24 lookup 100001",
                 "3200: to 192.0.2.0/24 lookup 100001",
+                "3200: from 192.0.2.0/24 lookup 100001",
             ]
         );
         assert!(brought.nameservers.is_empty(), "not asked for");

@@ -1,0 +1,175 @@
+//! Real clients, real routers: DHCPv6 and advertisements.
+
+mod common;
+
+use common::{Host, Peer, TABLE, client, passing, routes, rules, run, wait_for};
+use net_model::{DhcpClient, Family, MAIN_TABLE};
+
+const V6: Family = Family::V6;
+
+fn no_ipv6() -> bool {
+    let missing = !std::path::Path::new("/proc/sys/net/ipv6").exists();
+    if missing {
+        println!("skipped: the kernel does no IPv6");
+    }
+    missing
+}
+
+/// As the executor sets it for networks with DHCPv6 or SLAAC that are not the default one.
+fn accept(link: &str, autoconf: u8) {
+    for (name, value) in [
+        ("accept_ra_defrtr", 0),
+        ("accept_ra", 2),
+        ("autoconf", autoconf),
+    ] {
+        let path = format!("/proc/sys/net/ipv6/conf/{link}/{name}");
+        std::fs::write(path, value.to_string()).expect("a sysctl");
+    }
+}
+
+fn gateway(peer: &Peer) -> String {
+    let text = wait_for("the router's address", || {
+        let text = peer.run("ip -6 -o address show dev s0 scope link -tentative");
+        Some(text).filter(|it| it.contains("fe80"))
+    });
+    let address = text.split_ascii_whitespace().nth(3).expect("an address");
+    address.split('/').next().expect("an address").to_owned()
+}
+
+#[test]
+fn netns_dhcpv6_with_its_router() {
+    guard::in_network!(|| {
+        need!();
+        if no_ipv6() {
+            return;
+        }
+        let host = Host::new();
+        let mut peer = Peer::new();
+        peer.cable("c0", "s0");
+        accept("c0", 0);
+        peer.address("s0", "2001:db8:1::1/64");
+        let router = gateway(&peer);
+        peer.dnsmasq(
+            host.folder.path(),
+            "s0",
+            &[
+                "--dhcp-range=2001:db8:1::100,2001:db8:1::1ff,64,2m",
+                "--enable-ra",
+                "--dhcp-option=option6:dns-server,[2001:db8:1::53]",
+            ],
+        );
+        host.start("c0", &client(V6, TABLE, true));
+        let address = wait_for("a lease", || passing("c0", V6).first().cloned());
+        assert!(
+            address.starts_with("2001:db8:1::1") && address.ends_with("/128"),
+            "{address}"
+        );
+        wait_for("rules", || {
+            let rules = rules();
+            let all =
+                ["from", "to"].map(|way| format!("3200: {way} 2001:db8:1::/64 lookup {TABLE}"));
+            all.iter().all(|it| rules.contains(it)).then_some(())
+        });
+        let default = format!("default (IPv6) via {router} dev c0 table {TABLE}");
+        wait_for("the way out", || {
+            routes("c0").iter().any(|it| *it == default).then_some(())
+        });
+        let servers = || host.resolv().servers().unwrap_or_default();
+        wait_for("a name server", || {
+            servers()
+                .iter()
+                .any(|it| it.as_str() == "2001:db8:1::53")
+                .then_some(())
+        });
+        // What is for the network's own goes by its table.
+        let asked = run("ip -6 route get 2001:db8:ffff::1 from 2001:db8:1::5 iif lo");
+        assert!(
+            asked.contains(&router) && asked.contains("table 100001"),
+            "{asked}"
+        );
+        host.stop("c0", V6);
+        assert!(passing("c0", V6).is_empty() && routes("c0").is_empty() && rules().is_empty());
+        assert!(servers().is_empty());
+        common::reap();
+        drop(peer);
+    });
+}
+
+#[test]
+fn netns_a_renumbered_network_and_its_rules() {
+    guard::in_network!(|| {
+        need!();
+        if no_ipv6() {
+            return;
+        }
+        let host = Host::new();
+        let mut peer = Peer::new();
+        peer.cable("c0", "s0");
+        accept("c0", 1);
+        let stateless = DhcpClient {
+            stateless: true,
+            ..client(V6, TABLE, false)
+        };
+        host.start("c0", &stateless);
+        for (n, server) in [(1, 0), (2, 1)] {
+            peer.address("s0", &format!("2001:db8:{n}::1/64"));
+            let range = format!("--dhcp-range=2001:db8:{n}::,ra-only,64,10m");
+            let args = [range.as_str(), "--enable-ra", "--ra-param=s0,4,600"];
+            assert_eq!(peer.dnsmasq(host.folder.path(), "s0", &args), server);
+            let expected =
+                ["from", "to"].map(|way| format!("3200: {way} 2001:db8:{n}::/64 lookup {TABLE}"));
+            wait_for("the rules of this prefix, and of no other", || {
+                (rules() == expected).then_some(())
+            });
+            wait_for("an address of this prefix, and of no other", || {
+                let all = passing("c0", V6);
+                let mine = all
+                    .iter()
+                    .all(|it| it.starts_with(&format!("2001:db8:{n}:")));
+                (mine && !all.is_empty()).then_some(())
+            });
+            peer.end_server(server);
+            peer.run(&format!("ip address del 2001:db8:{n}::1/64 dev s0"));
+        }
+        host.stop("c0", V6);
+        assert!(passing("c0", V6).is_empty() && routes("c0").is_empty() && rules().is_empty());
+        common::reap();
+        drop(peer);
+    });
+}
+
+#[test]
+fn netns_the_default_network_leaves_routes_to_the_kernel() {
+    guard::in_network!(|| {
+        need!();
+        if no_ipv6() {
+            return;
+        }
+        let host = Host::new();
+        let mut peer = Peer::new();
+        peer.cable("c0", "s0");
+        accept("c0", 1);
+        let stateless = DhcpClient {
+            stateless: true,
+            ..client(V6, MAIN_TABLE, true)
+        };
+        host.start("c0", &stateless);
+        peer.address("s0", "2001:db8:1::1/64");
+        peer.dnsmasq(
+            host.folder.path(),
+            "s0",
+            &[
+                "--dhcp-range=2001:db8:1::,ra-only,64,10m",
+                "--enable-ra",
+                "--dhcp-option=option6:dns-server,[2001:db8:1::53]",
+            ],
+        );
+        let servers = || host.resolv().servers().unwrap_or_default();
+        wait_for("a name server", || servers().first().cloned());
+        assert_eq!(servers()[0].as_str(), "2001:db8:1::53");
+        assert!(rules().is_empty() && routes("c0").is_empty());
+        host.end();
+        assert!(servers().is_empty());
+        drop(peer);
+    });
+}
