@@ -42,14 +42,20 @@ fn network(base: &str, vlan: Option<i64>, target: Option<&str>) -> Network {
 
 fn config(all: &[(&str, Network)]) -> Config {
     Config {
-        networks: all.iter().map(|(it, net)| (name(it), net.clone())).collect(),
+        networks: all
+            .iter()
+            .map(|(it, net)| (name(it), net.clone()))
+            .collect(),
         ..Config::default()
     }
 }
 
 fn samples(all: &mut Reachability, network: &str, samples: &[Sample]) -> Vec<Notice> {
     let network = name(network);
-    samples.iter().filter_map(|it| all.observe(&network, *it)).collect()
+    samples
+        .iter()
+        .filter_map(|it| all.observe(&network, *it))
+        .collect()
 }
 
 fn shown(all: &Reachability) -> Vec<String> {
@@ -66,15 +72,24 @@ fn one_notice_each_way() {
     assert_eq!((asked.len(), problems.len()), (1, 0));
     assert_eq!(asked[0].device, nic("eth0"));
     let first = samples(&mut all, "a", &[Sample::Good, Sample::Good]);
-    assert!(matches!(first.as_slice(), [it] if !it.is_event() && !it.is_bad()), "{first:?}");
+    assert!(
+        matches!(first.as_slice(), [it] if !it.is_event() && !it.is_bad()),
+        "{first:?}"
+    );
     let down = samples(&mut all, "a", &[BAD; 5]);
-    assert!(matches!(down.as_slice(), [it] if it.is_event() && it.is_bad()), "{down:?}");
+    assert!(
+        matches!(down.as_slice(), [it] if it.is_event() && it.is_bad()),
+        "{down:?}"
+    );
     assert_eq!(down[0].to_string(), "network a is down: no target replies");
     assert_eq!(shown(&all), ["eth0"]);
     let flapping = [Sample::Good, BAD, Sample::Good, BAD];
     assert_eq!(samples(&mut all, "a", &flapping), []);
     let up = samples(&mut all, "a", &[Sample::Good; 4]);
-    assert!(matches!(up.as_slice(), [it] if it.is_event() && !it.is_bad()), "{up:?}");
+    assert!(
+        matches!(up.as_slice(), [it] if it.is_event() && !it.is_bad()),
+        "{up:?}"
+    );
     assert!(shown(&all).is_empty());
     assert_eq!(samples(&mut all, "b", &[BAD; 9]), [], "nobody asks for it");
 }
@@ -95,7 +110,11 @@ fn siblings_keep_their_base() {
     samples(&mut all, "seven", &[BAD; 2]);
     assert_eq!(shown(&all), ["bond0.7", "seven"]);
     samples(&mut all, "eight", &[BAD; 2]);
-    assert_eq!(shown(&all), ["bond0.7", "bond0.8", "seven"], "nobody asks for the third");
+    assert_eq!(
+        shown(&all),
+        ["bond0.7", "bond0.8", "seven"],
+        "nobody asks for the third"
+    );
     // Without the third all on the base are down: so is the base.
     all.configure(&config(&[
         ("seven", bridged),
@@ -126,7 +145,10 @@ fn what_was_thought_survives_a_restart() {
     samples(&mut all, "a", &[BAD; 2]);
     let mut next = Reachability::new(all.keep());
     next.configure(&before);
-    assert_eq!(next.verdict(&name("a")), Some(Verdict::Down(Cause::NoReply)));
+    assert_eq!(
+        next.verdict(&name("a")),
+        Some(Verdict::Down(Cause::NoReply))
+    );
     assert_eq!(shown(&next), ["eth0"]);
     // One good sample is not enough, as if there had been no restart.
     assert_eq!(samples(&mut next, "a", &[Sample::Good]), []);
@@ -154,5 +176,8 @@ fn nonsense_is_told_and_not_asked() {
         ("b", network("eth1", None, Some("192.0.2.1"))),
     ]));
     assert_eq!((asked.len(), problems.len()), (1, 1));
-    assert!(all.unable(&name("b")) && !all.unable(&name("b")), "told once");
+    assert!(
+        all.unable(&name("b")) && !all.unable(&name("b")),
+        "told once"
+    );
 }

@@ -32,7 +32,7 @@ mod sys;
 
 pub use calls::Libvirt;
 pub use config::{Credentials, Deadlines, LibvirtConfig};
+pub use host::{DomainCapabilitiesQuery, NodeInfo, Version, Versions};
 pub use networks::{
     LibvirtNetwork, NetworkDevice, NetworkOutcome, NetworkSnapshot, PREFIX as NETWORK_PREFIX,
 };
-pub use host::{DomainCapabilitiesQuery, NodeInfo, Version, Versions};

@@ -112,7 +112,11 @@ impl Monitor {
     /// [`NetlinkError::Receive`]; the monitor is of no further use.
     pub fn take(&mut self) -> Result<Vec<Heard>, NetlinkError> {
         let mut heard = Vec::new();
-        for _ in 0..TOGETHER {
+        let mut taken = 0;
+        // A socket that lost something is deaf, and does not say so again, until all that it holds is taken; as long as
+        // that is so nothing comes after.
+        while taken < TOGETHER || heard.contains(&Heard::Lost) {
+            taken += 1;
             self.buffer.clear();
             self.buffer.reserve(DATAGRAM);
             match self.socket.recv_from(&mut self.buffer, 0) {
@@ -156,10 +160,10 @@ impl std::fmt::Debug for Monitor {
     }
 }
 
+/// What was heard before counts no more.
 fn lost(heard: &mut Vec<Heard>) {
-    if heard.last() != Some(&Heard::Lost) {
-        heard.push(Heard::Lost);
-    }
+    heard.clear();
+    heard.push(Heard::Lost);
 }
 
 fn socket(groups: &[Group]) -> io::Result<Socket> {

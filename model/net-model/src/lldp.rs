@@ -97,7 +97,12 @@ const fn special(
 
 /// lldptool prints both kinds of link aggregation alike; upstream takes it for 802.1's.
 const KNOWN: [Known; 12] = [
-    plain("Chassis ID TLV", "Chassis ID", 1, Shape::Typed("chassis ID")),
+    plain(
+        "Chassis ID TLV",
+        "Chassis ID",
+        1,
+        Shape::Typed("chassis ID"),
+    ),
     plain("Port ID TLV", "Port ID", 2, Shape::Typed("port ID")),
     plain(
         "Time to Live TLV",
@@ -212,7 +217,13 @@ fn properties(shape: Shape, lines: &[&str]) -> Option<BTreeMap<String, String>> 
             Some(all)
         }
         Shape::Aggregation => {
-            let yes = |line: &str| if line.contains("not ") { "False" } else { "True" };
+            let yes = |line: &str| {
+                if line.contains("not ") {
+                    "False"
+                } else {
+                    "True"
+                }
+            };
             let mut all = one("Aggregation capable", yes(first?));
             all.extend(one("Currently aggregated", yes(lines.get(1)?)));
             all.extend(one("Aggregated Port ID", after_colon(lines.get(2)?)));

@@ -72,11 +72,7 @@ pub enum ArpError {
 ///
 /// # Errors
 /// [`ArpError`]: nobody could be asked. That nobody answers is an empty list.
-pub fn probe(
-    device: &IfName,
-    targets: &[IpAddr],
-    wait: Duration,
-) -> Result<Vec<Owner>, ArpError> {
+pub fn probe(device: &IfName, targets: &[IpAddr], wait: Duration) -> Result<Vec<Owner>, ArpError> {
     let start = Instant::now();
     let (socket, mac) = open(device)?;
     let mut missing: BTreeSet<IpAddr> = targets.iter().copied().collect();
@@ -142,12 +138,7 @@ fn wait_for(socket: &OwnedFd, until: Instant) -> bool {
     }
 }
 
-fn hear(
-    socket: &OwnedFd,
-    start: Instant,
-    missing: &mut BTreeSet<IpAddr>,
-    owners: &mut Vec<Owner>,
-) {
+fn hear(socket: &OwnedFd, start: Instant, missing: &mut BTreeSet<IpAddr>, owners: &mut Vec<Owner>) {
     let mut buffer = [0; 128];
     for _ in 0..TOGETHER {
         let Ok((length, _)) = recv(socket, &mut buffer[..], RecvFlags::TRUNC) else {
@@ -218,7 +209,22 @@ fn solicitation(mac: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
 fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac;
     let bytes = [
-        0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f,
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
     ];
     bytes.into()
 }
@@ -317,7 +323,10 @@ mod tests {
         let frame = request(OURS, ip("fe80::12:3456"));
         assert_eq!(frame.len(), 14 + 40 + 32);
         assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
-        assert_eq!(link_local(OURS), "fe80::ff:fe00:1".parse::<Ipv6Addr>().expect("an address"));
+        assert_eq!(
+            link_local(OURS),
+            "fe80::ff:fe00:1".parse::<Ipv6Addr>().expect("an address")
+        );
         // Summed with its checksum in place a message gives zero.
         assert_eq!(checksum(&frame[22..38], &frame[38..54], &frame[54..]), 0);
     }
@@ -333,7 +342,11 @@ mod tests {
         routed[21] = 254;
         assert_eq!(answer(&routed), None);
         frame[78] = 1;
-        assert_eq!(answer(&frame), Some((ip("2001:db8::1"), OURS)), "the frame's own sender");
+        assert_eq!(
+            answer(&frame),
+            Some((ip("2001:db8::1"), OURS)),
+            "the frame's own sender"
+        );
     }
 
     proptest! {

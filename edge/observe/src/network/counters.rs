@@ -8,11 +8,7 @@
 //! up; a bond's by its mode: that of the active port (`active-backup`), the least (`broadcast`), the sum (all others);
 //! a VLAN's that of the bond beneath, or of its card; nothing for all else.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use net_model::{
     BondState, IfName, LinkKind, Mac,
@@ -206,7 +202,9 @@ fn bond_speed(name: &IfName, state: &BondState, all: &BTreeMap<IfName, Interface
 fn speed(folder: &Path) -> u32 {
     let text = files::read(&folder.join("speed"), SHORT).unwrap_or_default();
     let speed = text.trim().parse().ok();
-    speed.filter(|it| *it <= FASTEST && *it != 65_535).unwrap_or(0)
+    speed
+        .filter(|it| *it <= FASTEST && *it != 65_535)
+        .unwrap_or(0)
 }
 
 fn duplex(folder: &Path) -> Duplex {

@@ -150,7 +150,10 @@ impl LinkWatch {
     }
 
     fn indexes(&self) -> Indexes {
-        let names = self.known.iter().map(|(index, it)| (*index, it.name.clone()));
+        let names = self
+            .known
+            .iter()
+            .map(|(index, it)| (*index, it.name.clone()));
         names.collect()
     }
 }
@@ -297,7 +300,10 @@ mod tests {
             ]
         );
         let renamed = told(Some(&bond), Some(&known("bond1")));
-        assert_eq!(renamed[..2], [LinkNews::Gone(name("bond0")), LinkNews::Came(name("bond1"))]);
+        assert_eq!(
+            renamed[..2],
+            [LinkNews::Gone(name("bond0")), LinkNews::Came(name("bond1"))]
+        );
     }
 
     #[test]
@@ -306,8 +312,14 @@ mod tests {
         let now = BTreeMap::from([(1, known("lo")), (3, known("c")), (4, known("d"))]);
         let mut news = Vec::new();
         differences(&before, &now, &mut news);
-        let gone: Vec<_> = news.iter().filter(|it| matches!(it, LinkNews::Gone(_))).collect();
-        let came: Vec<_> = news.iter().filter(|it| matches!(it, LinkNews::Came(_))).collect();
+        let gone: Vec<_> = news
+            .iter()
+            .filter(|it| matches!(it, LinkNews::Gone(_)))
+            .collect();
+        let came: Vec<_> = news
+            .iter()
+            .filter(|it| matches!(it, LinkNews::Came(_)))
+            .collect();
         assert_eq!((gone.len(), came.len()), (2, 2), "{news:?}");
     }
 }

@@ -101,7 +101,9 @@ impl Flight {
                     self.targets.insert(*target);
                 }
                 Err(NoPing::Cannot(cause)) => self.cause = Some(cause),
-                Err(NoPing::NotPermitted) if table.is_near(interface.index, *target) => {
+                Err(NoPing::NotPermitted)
+                    if ask.may_ask_root && table.is_near(interface.index, *target) =>
+                {
                     roots.push(*target);
                 }
                 Err(NoPing::NotPermitted) => self.not_permitted(),
@@ -205,7 +207,11 @@ impl Flight {
                 let source = it.source();
                 Family::of(source) == family && is_link_local(source) == is_link_local(*target)
             };
-            let sent = self.pings.iter().find(ours).map(|it| it.send(*target, self.sent));
+            let sent = self
+                .pings
+                .iter()
+                .find(ours)
+                .map(|it| it.send(*target, self.sent));
             if let Some(Err(cause)) = sent {
                 self.cause = Some(cause);
             }

@@ -40,8 +40,8 @@ use netlink::NetlinkError;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 use flight::{Ask, Flight, Outcome};
-use solicit::{Answer, Askers, Question};
 pub use solicit::Solicitor;
+use solicit::{Answer, Askers, Question};
 use table::Table;
 
 /// The loop looks at everything at least this often.

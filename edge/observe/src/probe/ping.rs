@@ -147,8 +147,11 @@ impl Ping {
         for _ in 0..TOGETHER {
             let mut packet = [0; 256];
             let mut slices = [IoSliceMut::new(&mut packet)];
-            let mut space =
-                cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6, libc::sockaddr_in6);
+            let mut space = cmsg_space!(
+                libc::sock_extended_err,
+                libc::sockaddr_in6,
+                libc::sockaddr_in6
+            );
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let got = recvmsg::<SockaddrStorage>(
                 self.socket.as_raw_fd(),

@@ -86,7 +86,8 @@ impl Table {
     fn read_now(&mut self) -> Result<(), NetlinkError> {
         let mut channel = Channel::open(self.deadline)?;
         let all = channel.dump(&all_links())?;
-        let addresses = channel.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let addresses =
+            channel.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         self.interfaces = links::messages(&all)
             .filter_map(|it| {
                 let flags = it.header.flags;
@@ -209,7 +210,11 @@ mod tests {
         assert_eq!(of("8.8.8.8").as_deref(), Some("10.0.0.2"));
         assert_eq!(of("fe80::1").as_deref(), Some("fe80::2"));
         assert_eq!(of("2001:db8:1::1").as_deref(), Some("2001:db8::2"));
-        let v4: Vec<Cidr> = own.iter().copied().filter(|it| it.family() == Family::V4).collect();
+        let v4: Vec<Cidr> = own
+            .iter()
+            .copied()
+            .filter(|it| it.family() == Family::V4)
+            .collect();
         assert_eq!(source(&v4, "::2".parse().expect("an address")), None);
     }
 }
