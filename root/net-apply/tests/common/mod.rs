@@ -145,6 +145,11 @@ impl Other {
         batch(self.command("ip"), lines);
     }
 
+    /// As [`Other::ip`], where the family cannot be told from the words.
+    pub(crate) fn ip6(&self, lines: &str) {
+        batch(self.command("ip").arg("-6"), lines);
+    }
+
     /// Does something in it, on a thread of its own: the thread moves, the process stays.
     pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let namespace = fs::File::open(format!("/proc/{}/ns/net", self.pid())).unwrap();

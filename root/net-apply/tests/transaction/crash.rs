@@ -111,7 +111,7 @@ fn killed_while_undoing_it_is_undone() {
 
 #[test]
 fn killed_while_recovering_it_recovers() {
-    each_point("confirm", 13, |dir, point| {
+    each_point("confirm", 17, |dir, point| {
         for again in (1..).step_by(5) {
             if !dies("recover", dir, again) {
                 break;
