@@ -1,12 +1,8 @@
 //! What tells why a test failed: consoles, QEMU's words, journals, the agent's logs, the state of the host.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use crate::{Host, lab::target_dir, shell};
+use crate::{Host, shell};
 
 /// How long each of the questions may take on a host that may be in any state.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,11 +33,6 @@ const QUESTIONS: [(&str, &str); 8] = [
         "tar -c -C / --ignore-failed-read var/log/vdsm var/log/libvirt run/vdsm/*.json 2>/dev/null",
     ),
 ];
-
-/// The folder for a test's evidence.
-pub(crate) fn folder(test: &str) -> PathBuf {
-    target_dir().join("lab").join(test)
-}
 
 /// Collects from a host, as far as it still answers.
 pub(crate) fn collect(host: &Host, to: &Path) {

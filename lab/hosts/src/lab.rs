@@ -102,7 +102,7 @@ impl Lab {
 
     /// Collects what tells why a test failed: the folder it is in now.
     pub fn collect(&self) -> PathBuf {
-        let to = evidence::folder(&self.name);
+        let to = evidence_of(&self.name);
         let _ = fs::remove_dir_all(&to);
         for host in self.hosts().iter() {
             evidence::collect(host, &to.join(host.name()));
@@ -223,13 +223,16 @@ fn mentions(line: &str, dir: &str) -> bool {
     })
 }
 
-/// Where evidence goes: `target/lab` of the build that the running program is of, else of the folder it runs in.
-pub(crate) fn target_dir() -> PathBuf {
+/// Where evidence of the test of this name goes: `target/lab` of the build that the running program is of, else of the
+/// folder it runs in.
+pub fn evidence_of(test: &str) -> PathBuf {
+    // Cargo's own files in that folder. The first is not there if somebody else made the folder.
+    let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
     let program = env::current_exe().unwrap_or_default();
     let target = program
         .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").is_file());
-    target.map_or_else(|| PathBuf::from("target"), Path::to_owned)
+        .find(|dir| marks.iter().any(|mark| dir.join(mark).is_file()));
+    target.unwrap_or(Path::new("target")).join("lab").join(test)
 }
 
 #[cfg(test)]

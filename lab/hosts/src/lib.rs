@@ -45,7 +45,7 @@ pub use disk::Disk;
 pub use error::{LabError, Result};
 pub use host::{Host, Nic};
 pub use image::{Image, lab_dir};
-pub use lab::{Lab, clear};
+pub use lab::{Lab, clear, evidence_of};
 pub use network::Network;
 pub use plan::Shape;
 pub use shell::Output;

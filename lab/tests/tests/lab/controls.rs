@@ -96,16 +96,12 @@ fn lab_control_a_failed_test_leaves_evidence_and_nothing_else() {
         "{text}"
     );
     assert!(!place.exists());
-    let program = env::current_exe().unwrap();
-    let target = program
-        .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
-        .unwrap();
-    let evidence = target.join("lab").join(name).join("lab1");
+    let folder = hosts::evidence_of(name);
+    let evidence = folder.join("lab1");
     let journal = fs::read_to_string(evidence.join("journal.txt")).unwrap();
     assert!(journal.contains("this-is-the-evidence"));
     assert!(evidence.join("console.log").is_file());
-    fs::remove_dir_all(target.join("lab").join(name)).unwrap();
+    fs::remove_dir_all(folder).unwrap();
 }
 
 /// A run that is killed takes its hosts with it, and the next one clears what it left.
