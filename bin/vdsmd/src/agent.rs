@@ -16,7 +16,7 @@ use crate::{
     checks::Teller,
     errors,
     host::HostView,
-    ports::{Interfaces, TaskJournal, failure},
+    ports::{TaskJournal, failure},
     reachability::Reachable,
 };
 
@@ -36,8 +36,6 @@ pub(crate) struct Agent {
     pub(crate) networks: Arc<NetworkManager>,
     /// Do they answer?
     pub(crate) reachable: Arc<Reachable>,
-    /// Figures of its interfaces.
-    pub(crate) interfaces: Interfaces,
     /// Switches the power of other hosts.
     pub(crate) fencer: Fencer,
     /// Tells what is not as declared.

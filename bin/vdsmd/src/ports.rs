@@ -13,6 +13,6 @@ pub(crate) use clock::Clocks;
 pub(crate) use events::{HostConnectivity, VmStatusEvents};
 pub(crate) use fence::{InstalledAgents, StorageLeases};
 pub(crate) use journal::{StorageUndo, TaskJournal, failure};
-pub(crate) use network::{HelperRoot, Interfaces, ThisHost};
+pub(crate) use network::{HelperRoot, ThisHost, counted};
 pub(crate) use ownership::HelperOwnership;
 pub(crate) use volumes::StorageVolumes;

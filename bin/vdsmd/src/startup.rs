@@ -39,8 +39,8 @@ use crate::{
     host::HostView,
     network_events,
     ports::{
-        Clocks, HelperOwnership, HelperRoot, HostConnectivity, InstalledAgents, Interfaces,
-        StorageLeases, StorageUndo, StorageVolumes, ThisHost, VmStatusEvents,
+        Clocks, HelperOwnership, HelperRoot, HostConnectivity, InstalledAgents, StorageLeases,
+        StorageUndo, StorageVolumes, ThisHost, VmStatusEvents,
     },
     reachability::Reachable,
     service::Front,
@@ -142,7 +142,6 @@ impl Builder {
             host: view,
             networks,
             reachable,
-            interfaces: Interfaces,
             mismatches: self.mismatches,
         })))
     }

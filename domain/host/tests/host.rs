@@ -37,7 +37,6 @@ fn capabilities(facts: &Facts, settings: &Settings) -> Capabilities {
         settings,
         features: &Features::default(),
         version: &Version::default(),
-        last_client_iface: None,
     })
 }
 

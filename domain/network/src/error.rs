@@ -12,7 +12,7 @@ pub enum NetworkError {
     #[error("another change of networks is under way")]
     Busy,
     /// The client did not confirm in time; the change is undone, or what is not is told.
-    #[error("connectivity check failed{}", rest(.left))]
+    #[error("connectivity check failed{}", rest(.left.as_deref()))]
     NotConfirmed {
         /// Why it is not known to be undone, if so.
         left: Option<String>,
@@ -25,8 +25,8 @@ pub enum NetworkError {
     Root(#[from] RootError),
 }
 
-fn rest(left: &Option<String>) -> String {
-    let told = left.as_ref().map(|it| format!("; not undone: {it}"));
+fn rest(left: Option<&str>) -> String {
+    let told = left.map(|it| format!("; not undone: {it}"));
     told.unwrap_or_default()
 }
 

@@ -361,7 +361,7 @@ fn news_are_what_happens_by_itself() {
     assert!(!is_news());
     manager.setup(&on("eth1", options(false, 4))).unwrap();
     change_link(&host, "green", |it| {
-        it.addresses.push(address("10.0.0.5/8"))
+        it.addresses.push(address("10.0.0.5/8"));
     });
     assert!(is_news() && !is_news());
     // A guest's tap comes and goes.

@@ -30,7 +30,7 @@ use storage::DomainFilter;
 use uuid::Uuid;
 
 use super::{Answer, task, vm_stats, words};
-use crate::{agent::Agent, errors, logging};
+use crate::{agent::Agent, errors, logging, ports};
 
 impl HostApi for Agent {
     fn ping(&self, _: &CallContext, _: Ping) -> Answer<Done> {
@@ -76,7 +76,7 @@ impl HostApi for Agent {
                 .collect(),
             vms: vms.total,
             active_vms: vms.active,
-            network: self.interfaces.read().unwrap_or_else(|error| {
+            network: ports::counted().unwrap_or_else(|error| {
                 tracing::error!(%error, "statistics without networks");
                 NetworkStatistics::default()
             }),

@@ -76,17 +76,12 @@ impl Observer for ThisHost {
     }
 }
 
-/// What the interfaces of this host moved.
-pub(crate) struct Interfaces;
-
-impl Interfaces {
-    /// Counters, and speed, as they are now.
-    pub(crate) fn read(&self) -> Result<NetworkStatistics, NetworkError> {
-        let reading = counters::read(LOOK, &[]).map_err(unreadable)?;
-        let mut meter = counters::Meter::default();
-        meter.push(reading);
-        Ok(meter.statistics().unwrap_or_default())
-    }
+/// What the interfaces of this host moved, and how fast they are, now.
+pub(crate) fn counted() -> Result<NetworkStatistics, NetworkError> {
+    let reading = counters::read(LOOK, &[]).map_err(unreadable)?;
+    let mut meter = counters::Meter::default();
+    meter.push(reading);
+    Ok(meter.statistics().unwrap_or_default())
 }
 
 fn configuration(link: &std::path::Path) -> Result<(Config, Vec<NetError>), NetworkError> {

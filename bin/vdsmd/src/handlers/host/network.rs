@@ -21,7 +21,7 @@ use schema::{
 };
 
 use super::{super::Answer, capabilities::small, setup};
-use crate::{agent::Agent, errors};
+use crate::{agent::Agent, errors, ports};
 
 impl NetworkApi for Agent {
     fn setup_networks(&self, _: &CallContext, p: SetupNetworks) -> Answer<SetupAnswer> {
@@ -57,7 +57,7 @@ impl NetworkApi for Agent {
         _: &CallContext,
         _: GetNetworkStatistics,
     ) -> Answer<NetworkStatistics> {
-        let counted = self.interfaces.read().map_err(errors::network)?;
+        let counted = ports::counted().map_err(errors::network)?;
         Ok(NetworkStatistics {
             rx_dropped: Str(counted.rx_dropped),
             tx_dropped: Str(counted.tx_dropped),
@@ -218,8 +218,8 @@ fn network(network: NetInfo) -> Network {
         iface: network.iface,
         switch: network.switch.to_string(),
         southbound: network.southbound,
-        ports: ports,
-        stp: stp,
+        ports,
+        stp,
         vlanid: network.vlan.map(i32::from),
         host_qos: network.qos.map(host_qos),
     })
