@@ -34,6 +34,9 @@ const WORD: Duration = Duration::from_secs(5);
 /// For ending, at the start, what a death has left.
 const RECOVER: Duration = Duration::from_mins(2);
 
+/// For the kernel to show what it was told.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Tells one start of the host from another.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -259,6 +262,7 @@ fn open(options: &Supervdsm, vars: &Vars) -> Result<(Transactions, ClientWatch)>
         state: options.network_state.clone(),
         restored: options.networks_restored.clone(),
         boot: boot.trim().to_owned(),
+        settle: SETTLE,
     };
     let all = Transactions::new(Arc::new(machine), places, Arc::new(Logged));
     Ok((all, watch))

@@ -33,7 +33,7 @@ fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let me = geteuid().as_raw();
     let text = format!(
-        "[vars]\nlog_target = stderr\n[supervdsm]\nclient_user = {me}\nowner_vdsm = {me}:{me}\nsocket = /nonexistent/x\n"
+        "[vars]\nlog_target = stderr\n[supervdsm]\nclient_user = {me}\nowner_vdsm = {me}:{me}\nsocket = /nonexistent/x\nnetworks = false\n"
     );
     fs::write(dir.path().join("conf"), text).unwrap();
     dir

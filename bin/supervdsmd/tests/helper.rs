@@ -55,7 +55,7 @@ impl Helper {
         let root = dir.path().join("root");
         let text = format!(
             "[vars]\nlog_target = stderr\n[supervdsm]\nclient_user = {CLIENT}\nowner_vdsm = {CLIENT}:{CLIENT}\n\
-             owner_qemu = {}:{}\nallowed_roots = {}\n{options}",
+             owner_qemu = {}:{}\nallowed_roots = {}\nnetworks = false\n{options}",
             QEMU.0,
             QEMU.1,
             root.display()

@@ -17,6 +17,7 @@ mod session;
 use std::{collections::BTreeMap, error::Error, time::Instant};
 
 pub use clients::{ClientSettings, ClientWatch, Clients};
+pub(crate) use kernel::put_back;
 pub use lease::{Advertised, Lease};
 use net_model::{DhcpClient, Family, IfName};
 pub use session::{Interface, Session};

@@ -54,6 +54,14 @@ pub enum ApplyError {
         /// What is wrong.
         why: String,
     },
+    /// Another manager of the host's network does not leave an interface to us.
+    #[error("{manager}: {why}")]
+    Manager {
+        /// Who.
+        manager: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// The deadline passed before a step's turn came.
     #[error("no time was left for \"{step}\"")]
     Late {

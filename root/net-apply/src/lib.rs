@@ -13,6 +13,7 @@ pub mod dhcp;
 mod error;
 mod kernel;
 mod machine;
+pub mod managers;
 mod resolv;
 mod resolver;
 pub mod restore;

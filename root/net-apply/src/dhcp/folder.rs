@@ -127,7 +127,7 @@ impl Folder {
             match self.wanted(&key) {
                 Ok(wanted) => all.extend(wanted),
                 Err(error) => {
-                    tracing::error!(?key, %error, "the record of a DHCP client is damaged")
+                    tracing::error!(?key, %error, "the record of a DHCP client is damaged");
                 }
             }
         }

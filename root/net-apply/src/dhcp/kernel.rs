@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use net_model::{Cidr, Family, IfName, Link, Route, Rule};
+use net_model::{Cidr, Current, Family, IfName, Link, Route, Rule};
 use netlink::{
     Act, Channel, NetlinkError, Refusal,
     packet::{
@@ -22,6 +22,9 @@ use super::lease::{Brought, Lease};
 /// How long an address stays at most without being said again. A lease for ever is given this, too: an address
 /// without an end would look like one that an administrator gave.
 const LONGEST: u32 = u32::MAX - 1;
+
+/// How long the kernel may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A way to the kernel for one interface.
 pub(super) struct Kernel {
@@ -112,6 +115,42 @@ impl Kernel {
                 what: what.to_owned(),
                 source,
             }),
+        }
+    }
+}
+
+/// Addresses that an interface had and lost, and the routes over it, come back: as they were, but that what had an
+/// end has one only if a client gives it anew. What cannot come back is told.
+pub(crate) fn put_back(link: &IfName, before: &Current, after: &Current) {
+    let addresses = |of: &Current| {
+        let addresses = of.links.get(link).map(|it| it.addresses.clone());
+        addresses.unwrap_or_default()
+    };
+    let there: Vec<Cidr> = addresses(after).iter().map(|it| it.cidr).collect();
+    let mut lost = addresses(before);
+    lost.retain(|it| !there.contains(&it.cidr) && !it.is_link_local());
+    let routes = before.routes_of(link);
+    let routes: Vec<&Route> = routes.filter(|it| !after.routes.contains(it)).collect();
+    if lost.is_empty() && routes.is_empty() {
+        return;
+    }
+    tracing::warn!(%link, ?lost, routes = routes.len(), "what went with the interface's manager comes back");
+    let mut kernel = match Kernel::of(link, PATIENCE) {
+        Ok(kernel) => kernel,
+        Err(error) => return tracing::error!(%link, %error, "it does not come back"),
+    };
+    let mut acts = Vec::new();
+    for it in &lost {
+        let message = RouteNetlinkMessage::NewAddress(address(it.cidr, kernel.index));
+        acts.push((Act::replace(message), format!("address {}", it.cidr)));
+    }
+    for it in routes {
+        let message = RouteNetlinkMessage::NewRoute(route(it, kernel.index));
+        acts.push((Act::prepend(message), format!("route {it}")));
+    }
+    for (act, what) in acts {
+        if let Err(error) = kernel.act(act, &what, &[Errno::EXIST]) {
+            tracing::error!(%link, %error, "it does not come back");
         }
     }
 }

@@ -58,16 +58,13 @@ use journal::{Journal, Record};
 /// For undoing, beyond a change's own deadline.
 const UNDO_WITHIN: Duration = Duration::from_mins(1);
 
-/// How long the kernel may take to show what it was told, before a change counts as not made.
-const SETTLE_WITHIN: Duration = Duration::from_secs(5);
-
 /// Between two looks at whether it has settled.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most lines of what is missing or left that are told.
 const MOST_LINES: usize = 20;
 
-/// Where things are kept.
+/// Where things are kept, and how long is waited for the kernel.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// The two sets of files.
@@ -78,6 +75,8 @@ pub struct Places {
     pub restored: PathBuf,
     /// Tells one start of the host from another (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
+    /// How long the kernel may take to show what it was told, before a change counts as not made: 5 s.
+    pub settle: Duration,
 }
 
 /// Where a change or restoration is: for logs, and for whoever wants to stop it there.
@@ -400,7 +399,7 @@ impl Transactions {
         tables: &Tables,
         until: Instant,
     ) -> Result<Plan, ChangeError> {
-        let settle = (Instant::now() + SETTLE_WITHIN).min(until);
+        let settle = (Instant::now() + self.places.settle).min(until);
         loop {
             let current = self.machine.current(until).map_err(ChangeError::Unknown)?;
             let left = plan(&current, desired, tables).map_err(ChangeError::Invalid)?;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use net_model::{Config, Desired, IfName, Planned, Step, plan};
 
-use super::{Point, Record, SETTLE_PAUSE, SETTLE_WITHIN, Transactions, chain, likeness, lines};
+use super::{Point, Record, SETTLE_PAUSE, Transactions, chain, likeness, lines};
 
 impl Transactions {
     /// Undoes a change by these steps; answers what is not as before. Idempotent.
@@ -30,7 +30,7 @@ impl Transactions {
 
     /// What is not as before, when the kernel has had its time to show it.
     fn unlike(&self, record: &Record, touched: &BTreeSet<IfName>, until: Instant) -> Vec<String> {
-        let settle = (Instant::now() + SETTLE_WITHIN).min(until);
+        let settle = (Instant::now() + self.places.settle).min(until);
         loop {
             let left = match self.machine.current(until) {
                 Ok(now) => likeness::differences(&record.before, &now, touched),
