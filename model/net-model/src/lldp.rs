@@ -1,12 +1,12 @@
 //! What a neighbour tells by LLDP: what `lldptool get-tlv -n` prints, as upstream reports it.
 //!
-//! `lldptool` (lldpad) prints an element by a line with its name, and its content on lines that begin with a tab:
+//! `lldptool` (lldpad) prints an element by a line with its name, and its content on lines that begin with a tab (here four spaces):
 //!
 //! ```text
 //! Chassis ID TLV
-//! 	MAC: 01:23:45:67:89:ab
+//!     MAC: 01:23:45:67:89:ab
 //! Time to Live TLV
-//! 	120
+//!     120
 //! ```
 //!
 //! Elements that upstream does not report are left out, and so are known ones that lack what they must have: a

@@ -33,6 +33,9 @@ pub(super) struct Interface {
     pub(super) running: bool,
 }
 
+/// By interface and address: has the kernel asked in vain?
+type Neighbours = BTreeMap<(u32, IpAddr), bool>;
+
 #[derive(Debug)]
 pub(super) struct Table {
     monitor: Monitor,
@@ -41,7 +44,7 @@ pub(super) struct Table {
     read: Option<Instant>,
     interfaces: BTreeMap<IfName, Interface>,
     addresses: BTreeMap<u32, Vec<Cidr>>,
-    neighbours: Option<(Instant, BTreeMap<(u32, IpAddr), bool>)>,
+    neighbours: Option<(Instant, Neighbours)>,
 }
 
 impl Table {
@@ -171,7 +174,7 @@ fn usable(message: &AddressMessage) -> Option<Cidr> {
 }
 
 /// Neighbours that the kernel has asked for: did nobody answer?
-fn neighbours(deadline: Duration) -> Result<BTreeMap<(u32, IpAddr), bool>, NetlinkError> {
+fn neighbours(deadline: Duration) -> Result<Neighbours, NetlinkError> {
     let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
     let all = Channel::open(deadline)?.dump(&request)?;
     let known = all.iter().filter_map(|it| match it {

@@ -4,6 +4,7 @@ mod agent;
 mod controls;
 mod harness;
 mod kernel;
+mod lacp;
 mod network;
 mod packages;
 mod pair;
