@@ -194,15 +194,18 @@ struct Report {
 
 #[derive(Debug, Deserialize)]
 struct Lv {
-    lv_dm_path: String,
+    #[serde(rename = "lv_dm_path")]
+    path: String,
     vg_name: String,
     vg_tags: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct Pv {
-    pv_name: String,
-    pv_uuid: String,
+    #[serde(rename = "pv_name")]
+    name: String,
+    #[serde(rename = "pv_uuid")]
+    uuid: String,
     vg_name: String,
     vg_tags: String,
 }
@@ -219,7 +222,7 @@ fn is_domain(tags: &str) -> bool {
 /// The host's own volume groups. A mounted volume of a storage domain (a master file system) makes none.
 fn groups_of(mounted: &BTreeSet<String>, json: &str) -> Result<BTreeSet<String>> {
     let all = reports(json)?.into_iter().flat_map(|report| report.lv);
-    let own = all.filter(|lv| mounted.contains(&lv.lv_dm_path) && !is_domain(&lv.vg_tags));
+    let own = all.filter(|lv| mounted.contains(&lv.path) && !is_domain(&lv.vg_tags));
     Ok(own.map(|lv| lv.vg_name).collect())
 }
 
@@ -242,7 +245,7 @@ fn missing(pvs: &[Pv], listed: &str) -> Vec<String> {
         .collect();
     let lacks = pvs
         .iter()
-        .filter(|pv| !ids.contains(pv.pv_uuid.replace('-', "").as_str()));
+        .filter(|pv| !ids.contains(pv.uuid.replace('-', "").as_str()));
     let groups: BTreeSet<String> = lacks.map(|pv| pv.vg_name.clone()).collect();
     groups.into_iter().collect()
 }
@@ -257,7 +260,7 @@ fn disk_ids(pvs: &[Pv]) -> Result<BTreeSet<String>> {
             "NAME,TYPE",
             "--json",
             "--paths",
-            &pv.pv_name,
+            &pv.name,
         ];
         for disk in disks(&ask("lsblk", &arguments)?)? {
             let properties = ask("udevadm", &["info", "--query=property", "--name", &disk])?;
@@ -299,10 +302,9 @@ fn blacklist(world: &World, ids: &BTreeSet<String>) -> Result<Option<Change>> {
     if ids.is_empty() {
         return Ok(None);
     }
-    let words: String = ids
+    let words = ids
         .iter()
-        .map(|id| format!("    wwid \"{id}\"\n"))
-        .collect();
+        .fold(String::new(), |all, id| all + "    wwid \"" + id + "\"\n");
     let text = format!(
         "{BLACKLIST_HEAD}: disks beneath the host's own volume groups.\n\nblacklist {{\n{words}}}\n"
     );
