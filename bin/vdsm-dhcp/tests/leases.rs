@@ -213,10 +213,7 @@ fn netns_a_lease_is_renewed_and_one_that_is_over_goes() {
         // Half of its two minutes would be long to wait: the server says when.
         let mut peer = served(
             &host,
-            &[
-                "--dhcp-option-force=58,00:00:00:04",
-                "--dhcp-option-force=59,00:00:00:64",
-            ],
+            &["--dhcp-option=option:T1,4", "--dhcp-option=option:T2,100"],
         );
         host.start("c0", &client(V4, TABLE, false));
         leased(&host, "c0");
