@@ -402,7 +402,7 @@ fn lab_network_beside_networkmanager() {
         let other = lab.host(2).nic(&network).start()?;
         other.check(
             "ip addr add 192.0.2.2/24 dev data0; ip link set data0 up; mkdir -p /run/lab; \
-             dnsmasq --conf-file=/dev/null --interface=data0 --bind-interfaces --port=0 --dhcp-range=192.0.2.100,192.0.2.110,1h \
+             dnsmasq --user=root --conf-file=/dev/null --interface=data0 --bind-interfaces --port=0 --dhcp-range=192.0.2.100,192.0.2.110,1h \
              --dhcp-option=3,192.0.2.2 --dhcp-leasefile=/run/lab/leases --pid-file=/run/lab/dnsmasq.pid",
         )?;
         host.check_for("systemctl start NetworkManager.service", LONG)?;
