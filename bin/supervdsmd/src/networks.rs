@@ -12,8 +12,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use config::{Supervdsm, Vars};
 use net_apply::{
-    Asked, Change, ChangeError, ClientSettings, Clients, KernelMachine, Logged, Places, ResolvConf,
-    Transactions, dhcp::ClientWatch,
+    Asked, Change, ChangeError, ClientSettings, Clients, KernelMachine, Logged, Machine, Places,
+    ResolvConf, Transactions,
+    dhcp::ClientWatch,
+    managers::{Managed, Managers},
 };
 use observe::netconf::Netconfs;
 use privileged::{
@@ -252,6 +254,11 @@ fn open(options: &Supervdsm, vars: &Vars) -> Result<(Transactions, ClientWatch)>
     let watch = clients.watch().context("cannot watch DHCP clients")?;
     let nics = vars.fake_nics.clone();
     let machine = KernelMachine::new(nics, clients, Arc::new(resolv));
+    let machine: Arc<dyn Machine> = if options.network_managers {
+        Arc::new(Managed::new(machine, Managers::default()))
+    } else {
+        Arc::new(machine)
+    };
     let boot =
         std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
     let places = Places {
@@ -264,7 +271,7 @@ fn open(options: &Supervdsm, vars: &Vars) -> Result<(Transactions, ClientWatch)>
         boot: boot.trim().to_owned(),
         settle: SETTLE,
     };
-    let all = Transactions::new(Arc::new(machine), places, Arc::new(Logged));
+    let all = Transactions::new(machine, places, Arc::new(Logged));
     Ok((all, watch))
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use net_model::{IfName, NetName, Scope};
 use privileged::{
     Call, FrameError, Owner, PROTOCOL, Refusal, Reply, Request, Timed, decode, encode, read_frame,
     write_frame,
@@ -242,7 +243,8 @@ impl fmt::Display for Asked<'_> {
         match self.0 {
             None => f.write_str("none"),
             Some(Request::NetworkChange(it)) => {
-                write!(f, "network_change(persist: {})", it.persist)
+                let scope = Scoped(&it.desired.scope);
+                write!(f, "network_change({scope}, persist: {})", it.persist)
             }
             Some(Request::NetworkRollback(it)) => {
                 write!(f, "network_rollback({}, {})", it.set, it.back)
@@ -265,6 +267,25 @@ impl fmt::Display for Asked<'_> {
                 it.owner,
                 it.mode.bits()
             ),
+        }
+    }
+}
+
+/// What a change is about; a few names, so that a line stays one.
+struct Scoped<'a>(&'a Scope);
+
+impl fmt::Display for Scoped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 5;
+        let Scope::Named { networks, bonds } = self.0 else {
+            return f.write_str("all networks");
+        };
+        let names = networks.iter().map(NetName::as_str);
+        let names: Vec<&str> = names.chain(bonds.iter().map(IfName::as_str)).collect();
+        write!(f, "{:?}", names.get(..MOST).unwrap_or(&names))?;
+        match names.len().saturating_sub(MOST) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }

@@ -10,6 +10,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -52,7 +53,7 @@ impl Host {
         let text = format!(
             "[vars]\nlog_target = stderr\nfake_nics = veth_*\n[supervdsm]\nclient_user = 0\nowner_vdsm = 0:0\nowner_qemu = 0:0\n\
              socket = {}\nnetconf_running = {}\nnetconf_persistent = {}\nnetwork_state = {}\n\
-             networks_restored = {}\ndhcp_dir = {}\nresolv_conf = {}\n{options}",
+             networks_restored = {}\nnetwork_managers = false\ndhcp_dir = {}\nresolv_conf = {}\n{options}",
             at("sock"),
             at("staging/netconf"),
             at("persistence/netconf"),
@@ -73,6 +74,8 @@ impl Host {
             .arg("--config")
             .arg(self.dir.path().join("conf"))
             .stderr_to(file(&log))
+            // As its unit has it.
+            .umask(0o077)
             .die_with_parent();
         self.child = Some(helper.spawn().unwrap());
         self.eventually("serves", |host| host.client().ping().is_ok());
@@ -249,6 +252,10 @@ fn netns_a_confirmed_change_lasts_and_comes_back() {
         let stored = pending.confirm().unwrap();
         assert_eq!((stored.running, stored.persistent), (Some(1), Some(1)));
         assert_eq!(host.running(), one());
+        for path in ["staging", "staging/netconf", "persistence/netconf/nets"] {
+            let found = fs::metadata(host.dir.path().join(path)).unwrap();
+            assert_eq!(found.permissions().mode() & 0o777, 0o755, "{path}");
+        }
         let state = host.client().network_state().unwrap();
         assert!(state.tables.get(&net("ovirtmgmt")).is_some() && state.pending.is_none());
         // The helper may come and go.
@@ -450,7 +457,7 @@ fn netns_the_kernels_refusal_undoes_what_was_done() {
         let host = Host::start("");
         let before = shape(&current());
         let mut config = one();
-        // Whoever has the name already: the kernel refuses a second one when all others are made.
+        // A source address that is nobody's: the kernel refuses the route when the links are made.
         let mut network = bridged(1, "10.8.0.1/24");
         network.routes.push(net_model::StaticRoute {
             destination: "10.77.0.0/16".parse().unwrap(),
@@ -471,7 +478,7 @@ fn netns_the_kernels_refusal_undoes_what_was_done() {
         let Refusal::Network { message, .. } = error else {
             panic!("{error:?}");
         };
-        println!("refused: {message}");
+        assert!(message.contains("the kernel refuses"), "{message}");
         assert_eq!(shape(&current()), before);
         assert_eq!(host.running(), Config::default());
     });

@@ -57,11 +57,17 @@ impl Transactions {
         ticket.stage(PendingStage::Running);
         let mut it = self.restoring(&persistent, &running, until)?;
         save_tables(&self.tables_file(), &it.tables).map_err(ChangeError::Tables)?;
+        // A manager that hangs keeps no host from its networks.
+        let ours = [&it.desired.before, &it.desired.after];
+        if let Err(error) = self.own(&ours, until) {
+            it.others.push(trouble("others", chain(&error)));
+        }
         self.run_each(&mut it, until);
         self.verify_each(&mut it, until);
         ticket.stage(PendingStage::Storing);
         let running = running.netconf.config().0;
         self.end_restoration(&mut it, &persistent, until);
+        self.own_running();
         let restored = it.report(&running, millis(began.elapsed()));
         tell(&restored);
         lock(&self.told).restored = Some(restored.clone());
@@ -108,6 +114,9 @@ impl Transactions {
         let mut done: Vec<usize> = Vec::new();
         let mut rest: Vec<usize> = (0..it.plan.steps.len()).collect();
         while !rest.is_empty() {
+            if Instant::now() >= until {
+                return it.late(&rest);
+            }
             let steps: Vec<Planned> = rest
                 .iter()
                 .filter_map(|number| it.plan.steps.get(*number).cloned())
@@ -201,9 +210,6 @@ impl Transactions {
     /// Never through a symbolic link: the folder is the agent's.
     fn mark(&self) -> io::Result<()> {
         let path = &self.places.restored;
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir)?;
-        }
         let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         OpenOptions::new()
             .append(true)
@@ -256,6 +262,21 @@ impl Restoring {
         }
         undo(&fallout.undo);
         fallout.rest
+    }
+
+    /// What was not come to fails; a restoration after this one goes on from there.
+    fn late(&mut self, rest: &[usize]) {
+        let steps: Vec<Planned> = rest
+            .iter()
+            .filter_map(|number| self.plan.steps.get(*number).cloned())
+            .collect();
+        for step in steps {
+            let why = format!("no time was left for: {}", step.step);
+            match step.network {
+                Some(name) => self.fail(&name, why),
+                None => self.others.push(trouble("plan", why)),
+            }
+        }
     }
 
     fn fail(&mut self, name: &NetName, why: String) {

@@ -21,10 +21,11 @@ use net_model::netconf::{
 };
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, fchmod, mkdirat,
-        openat, openat2, renameat, renameat_with, symlinkat, unlinkat,
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, fchmod, fstat,
+        mkdirat, openat, openat2, renameat, renameat_with, symlinkat, unlinkat,
     },
     io::Errno,
+    process::geteuid,
 };
 
 /// How deep a folder that is removed may be.
@@ -75,7 +76,8 @@ impl Set {
             .recursive(true)
             .mode(0o755)
             .create(&path)
-            .and_then(|()| Ok(open_folder(&path)?));
+            .and_then(|()| Ok(open_folder(&path)?))
+            .and_then(|folder| Ok(opened_to_all(folder)?));
         match opened {
             Ok(folder) => Ok(Self {
                 path,
@@ -267,6 +269,16 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+}
+
+/// A folder of ours that the umask has closed is for everybody to read.
+fn opened_to_all(folder: OwnedFd) -> Result<OwnedFd, Errno> {
+    const READ: u32 = 0o055;
+    let found = fstat(&folder)?;
+    if found.st_uid == geteuid().as_raw() && found.st_mode & READ != READ {
+        fchmod(&folder, Mode::from_raw_mode(0o755))?;
+    }
+    Ok(folder)
 }
 
 fn open_beneath(at: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {

@@ -244,6 +244,9 @@ impl Change<'_> {
         if let Err(error) = self.journal.end() {
             tracing::error!(%error, "the journal of a change that is over stays");
         }
+        if !self.plan.is_empty() {
+            self.all.own_running();
+        }
         self.all.at(&Point::Done);
     }
 }

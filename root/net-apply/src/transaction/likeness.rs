@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use net_model::{
-    Address, Current, IfName, Link, LinkKind, OUR_PROTOCOL, Planned, RA_PROTOCOL, Route, Step,
+    Address, Current, DhcpClient, Family, IfName, Link, LinkKind, OUR_PROTOCOL, Planned,
+    RA_PROTOCOL, Route, Step,
 };
 
 /// Interfaces that the steps act on, and those that they mention.
@@ -52,10 +53,19 @@ pub(crate) fn differences(
     if before.qos != now.qos {
         lines.push("the shaping differs".to_owned());
     }
-    if before.dhcp != now.dhcp {
+    if clients(before) != clients(&now) {
         lines.push("the DHCP clients differ".to_owned());
     }
     lines
+}
+
+fn clients(state: &Current) -> BTreeSet<(&IfName, Family, u32, bool)> {
+    let all = state.dhcp.iter();
+    all.flat_map(|(name, clients)| {
+        let of = move |it: &DhcpClient| (name, it.family, it.table, it.dns);
+        clients.iter().map(of)
+    })
+    .collect()
 }
 
 fn compare(name: &IfName, old: &Link, new: &Link, lines: &mut Vec<String>) {

@@ -52,11 +52,14 @@ pub use error::ChangeError;
 pub(crate) use error::chain;
 pub(crate) use tables::save as save_tables;
 
-use crate::{Machine, store};
+use crate::{ApplyError, Machine, managers::Held, store};
 use journal::{Journal, Record};
 
 /// For undoing, beyond a change's own deadline.
 const UNDO_WITHIN: Duration = Duration::from_mins(1);
+
+/// For other managers of the network to let go.
+const OTHERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Between two looks at whether it has settled.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
@@ -231,7 +234,7 @@ impl Transactions {
             current,
             tables,
             plan,
-        } = self.ready(&asked.desired, asked.until)?;
+        } = self.ready_and_ours(&asked)?;
         ticket.steps(plan.steps.len());
         tables::save(&self.tables_file(), &tables).map_err(ChangeError::Tables)?;
         self.at(&Point::Tables);
@@ -252,6 +255,44 @@ impl Transactions {
             over: false,
         };
         change.made(began, asked.until)
+    }
+
+    /// What will be ours is let go by others before the first step; if that may have changed something, the plan is
+    /// made again.
+    fn ready_and_ours(&self, asked: &Asked) -> Result<Ready, ChangeError> {
+        let ready = self.ready(&asked.desired, asked.until)?;
+        if ready.plan.is_empty() {
+            return Ok(ready);
+        }
+        match self.own(&[&asked.desired.before, &asked.desired.after], asked.until) {
+            Ok(false) => Ok(ready),
+            Ok(true) => self.ready(&asked.desired, asked.until),
+            Err(error) => {
+                self.own_running();
+                Err(ChangeError::Halted(error))
+            }
+        }
+    }
+
+    /// Tells other managers of the network that the interfaces of these are ours, and no others.
+    pub(crate) fn own(
+        &self,
+        configs: &[&net_model::Config],
+        until: Instant,
+    ) -> Result<bool, ApplyError> {
+        let until = until.min(Instant::now() + OTHERS_WITHIN);
+        self.machine.own(&Held::of(configs), until)
+    }
+
+    /// As the running set has it. Failing is told; the next change tries again.
+    pub(crate) fn own_running(&self) {
+        let Ok(running) = self.read(NetworkSet::Running) else {
+            return;
+        };
+        let until = Instant::now() + OTHERS_WITHIN;
+        if let Err(error) = self.own(&[&running.netconf.config().0], until) {
+            tracing::warn!(error = chain(&error), "interfaces are not given back");
+        }
     }
 
     /// What would a change do?

@@ -190,3 +190,22 @@ fn no_persistent_set_is_an_empty_one() {
         "{restored:?}"
     );
 }
+
+#[test]
+fn no_time_left_is_told_of_each_and_the_next_goes_on() {
+    let (_dir, host) = booted(&after(), &before());
+    let restored = host.all.restore(true, std::time::Instant::now()).unwrap();
+    assert!(
+        failed(&restored.networks[&net("ovirtmgmt")])
+            .unwrap()
+            .contains("no time")
+    );
+    assert!(host.is(&before(), &after()), "nothing was begun");
+    assert_eq!(
+        host.stored(NetworkSet::Running).networks.len(),
+        2,
+        "goes is still ours"
+    );
+    assert!(host.all.restore(true, soon()).unwrap().is_whole());
+    assert!(host.is(&after(), &before()));
+}
