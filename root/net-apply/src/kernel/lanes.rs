@@ -28,9 +28,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Steps one after the other.
 pub(super) struct Lane<'a> {
-    steps: Vec<&'a Step>,
-    /// Place of the first in the whole run.
-    first: usize,
+    /// Each with its place in the whole run.
+    steps: Vec<(usize, &'a Step)>,
     next: usize,
     state: State,
     /// Since when the next step is tried.
@@ -46,7 +45,7 @@ enum State {
 }
 
 impl<'a> Lane<'a> {
-    pub(super) fn new(first: usize, steps: Vec<&'a Step>) -> Self {
+    pub(super) fn new(steps: Vec<(usize, &'a Step)>) -> Self {
         let state = if steps.is_empty() {
             State::Ended
         } else {
@@ -54,7 +53,6 @@ impl<'a> Lane<'a> {
         };
         Self {
             steps,
-            first,
             next: 0,
             state,
             since: None,
@@ -62,12 +60,12 @@ impl<'a> Lane<'a> {
     }
 
     fn step(&self) -> Option<&'a Step> {
-        self.steps.get(self.next).copied()
+        self.steps.get(self.next).map(|(_, step)| *step)
     }
 
-    /// Its place in the run.
+    /// The place of its next step in the run.
     fn place(&self) -> usize {
-        self.first + self.next
+        self.steps.get(self.next).map_or(0, |(place, _)| *place)
     }
 
     fn go_on(&mut self) {

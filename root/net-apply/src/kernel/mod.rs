@@ -4,27 +4,30 @@
 //! Idempotent: what is so already is success; something else of the same name is a failure, never taken over or away.
 //! Calls of the kernel do not block beyond its own lock; all waits end at the run's deadline.
 //!
-//! Look next: `steps.rs` (a step and its act, a refusal and its meaning), `lanes.rs` (many at the same time), `qos.rs`.
+//! Look next: `steps.rs` (a step and its act, a refusal and its meaning), `lanes.rs` (many at the same time), `removal.rs`, `qos.rs`.
 
 mod lanes;
 mod options;
 mod qos;
 mod raw;
+mod removal;
 mod routes;
 mod steps;
 mod talk;
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use net_model::{Current, Planned, Step};
+use net_model::{Current, IfName, Planned, Step};
 use netlink::NetlinkError;
 use observe::network::Indexes;
 
 use crate::{ApplyError, DhcpClients, Halted, Machine, Resolver};
 use lanes::{Lane, Outcome};
+use removal::Part;
 use talk::Talk;
 
 /// The host's network.
@@ -43,6 +46,46 @@ impl KernelMachine {
             dhcp,
             resolver,
         }
+    }
+
+    /// Runs steps by their lanes, to the first run that fails.
+    fn run_lanes(&self, talk: &mut Talk, steps: &[Planned], first: usize) -> Outcome {
+        let mut all = Outcome::default();
+        let mut first = first;
+        for run in net_model::lanes(steps) {
+            let mut lanes = Vec::new();
+            for part in run {
+                let places = first..;
+                lanes.push(Lane::new(
+                    places.zip(part.iter().map(|it| &it.step)).collect(),
+                ));
+                first += part.len();
+            }
+            let outcome = lanes::run(self, talk, lanes);
+            all.done.extend(outcome.done);
+            all.failed = outcome.failed;
+            if !all.failed.is_empty() {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Runs steps that take away: the links last, together.
+    fn remove(&self, talk: &mut Talk, all: &[&Step], places: Range<usize>) -> Outcome {
+        let some = places.filter_map(|place| Some((place, *all.get(place)?)));
+        let (links, others): (Vec<_>, Vec<_>) =
+            some.partition(|(_, step)| removal::deleted(step).is_some());
+        let mut outcome = lanes::run(self, talk, vec![Lane::new(others)]);
+        if outcome.failed.is_empty() {
+            let names = links.iter().filter_map(|(_, step)| removal::deleted(step));
+            // What this does not remove is removed one by one, and told.
+            let _ = removal::together(talk, names);
+            let last = lanes::run(self, talk, vec![Lane::new(links)]);
+            outcome.done.extend(last.done);
+            outcome.failed = last.failed;
+        }
+        outcome
     }
 
     /// What is no business of the kernel.
@@ -77,18 +120,18 @@ impl Machine for KernelMachine {
             Ok(talk) => talk,
             Err(error) => return first_fails(steps, error),
         };
+        let all: Vec<&Step> = steps.iter().map(|it| &it.step).collect();
         let mut done = Vec::new();
-        let mut first = 0;
-        for run in net_model::lanes(steps) {
-            let mut lanes = Vec::new();
-            for part in run {
-                let all = part.iter().map(|it| &it.step).collect();
-                lanes.push(Lane::new(first, all));
-                first += part.len();
-            }
-            let outcome = lanes::run(self, &mut talk, lanes);
-            done.extend(outcome.done);
-            if let Some(halted) = halted(&done, outcome.failed) {
+        for part in removal::parts(&mut talk, &all) {
+            let runs = match &part {
+                Part::Removals(places) => self.remove(&mut talk, &all, places.clone()),
+                Part::Others(places) => {
+                    let some = steps.get(places.clone()).unwrap_or_default();
+                    self.run_lanes(&mut talk, some, places.start)
+                }
+            };
+            done.extend(runs.done);
+            if let Some(halted) = halted(&done, runs.failed) {
                 return Err(halted);
             }
         }
@@ -100,14 +143,25 @@ impl Machine for KernelMachine {
             Ok(talk) => talk,
             Err(source) => return vec![ApplyError::Read { source }],
         };
+        let all: Vec<&Step> = steps.iter().collect();
         let mut failed = Vec::new();
-        for step in steps {
-            let Outcome { failed: some, .. } =
-                lanes::run(self, &mut talk, vec![Lane::new(0, vec![step])]);
-            failed.extend(some.into_iter().map(|(_, error)| error));
+        for part in removal::parts(&mut talk, &all) {
+            if let Part::Removals(places) = &part {
+                let _ = removal::together(&mut talk, deletes(&all, places.clone()));
+            }
+            for place in part.places() {
+                let step = all.get(place).map(|step| (place, *step));
+                let lane = Lane::new(step.into_iter().collect());
+                failed.extend(lanes::run(self, &mut talk, vec![lane]).failed);
+            }
         }
-        failed
+        failed.into_iter().map(|(_, error)| error).collect()
     }
+}
+
+fn deletes<'a>(all: &'a [&'a Step], places: Range<usize>) -> impl Iterator<Item = &'a IfName> {
+    let some = all.get(places).unwrap_or_default().iter();
+    some.filter_map(|step| removal::deleted(step))
 }
 
 fn first_fails(steps: &[Planned], source: NetlinkError) -> Result<(), Halted> {
