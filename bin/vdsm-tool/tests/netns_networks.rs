@@ -137,7 +137,7 @@ fn conf(root: &Path) -> String {
         "[vars]\nlog_target = stderr\nfake_nics = veth\n[supervdsm]\nclient_user = root\nowner_vdsm = root:root\n\
          owner_qemu = root:root\nsocket = {root}/run/vdsm/svdsm.sock\nnetconf_running = {root}/var/lib/vdsm/staging/netconf\n\
          netconf_persistent = {root}/var/lib/vdsm/persistence/netconf\nnetwork_state = {root}/state\n\
-         networks_restored = {root}/run/vdsm/nets_restored\ndhcp_dir = {root}/run/dhcp\nresolv_conf = {root}/resolv.conf\n"
+         networks_restored = {root}/run/vdsm/nets_restored\nnetwork_managers = false\ndhcp_dir = {root}/run/dhcp\nresolv_conf = {root}/resolv.conf\n"
     )
 }
 

@@ -249,6 +249,8 @@ options! {
         dhcp_dir: PathBuf = "/run/supervdsm/dhcp", path();
         /// The DHCP client.
         dhcp_client: PathBuf = "/usr/libexec/vdsm/vdsm-dhcp", path();
+        /// Tell NetworkManager and systemd-networkd, where they are, which interfaces are ours to manage.
+        network_managers: bool = "true", boolean();
         /// The file of the host's name servers.
         resolv_conf: PathBuf = "/etc/resolv.conf", path();
     }

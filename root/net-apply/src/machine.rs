@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use net_model::{Current, Planned, Step};
 
-use crate::ApplyError;
+use crate::{ApplyError, managers::Held};
 
 /// The network of a host, in the hands of a transaction.
 ///
@@ -16,6 +16,12 @@ pub trait Machine: Send + Sync {
     /// Runs steps in their order; lanes ([`net_model::Plan::lanes`]) may run at the same time. Idempotent: what is
     /// so already is success. Stops at the first failure, when the lanes that run have come to their end.
     fn run(&self, steps: &[Planned], until: Instant) -> Result<(), Halted>;
+
+    /// These interfaces are the host's networks' from now on, and no others: whoever else manages the host's network
+    /// leaves them alone. Idempotent. True if somebody let go of one just now: what was read before may not hold.
+    fn own(&self, _held: &Held, _until: Instant) -> Result<bool, ApplyError> {
+        Ok(false)
+    }
 
     /// Runs steps that undo, in their order, over every failure; answers what failed.
     fn undo(&self, steps: &[Step], until: Instant) -> Vec<ApplyError>;

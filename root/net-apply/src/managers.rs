@@ -30,9 +30,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net_model::IfName;
+use net_model::{Config, Current, IfName, Planned, Step};
 
-use crate::{ApplyError, dhcp};
+use crate::{ApplyError, Halted, Machine, dhcp};
 
 /// Beneath the root of the host.
 const NETWORK_MANAGER: &str = "etc/NetworkManager";
@@ -50,6 +50,58 @@ pub struct Held {
     pub devices: BTreeSet<IfName>,
     /// Are the host's name servers ours to write? So if a network of ours has the default route.
     pub nameservers: bool,
+}
+
+impl Held {
+    /// All interfaces of these networks and bonds.
+    pub fn of(configs: &[&Config]) -> Self {
+        let mut held = Self::default();
+        for config in configs {
+            for (name, bond) in &config.bonds {
+                held.devices.insert(name.clone());
+                held.devices.extend(bond.slaves.iter().cloned());
+            }
+            for (name, network) in &config.networks {
+                let base = network.base.as_ref().map(|it| it.device().clone());
+                let made = [network.port(), network.top(name).map(Some)];
+                let made = made.into_iter().filter_map(Result::ok).flatten();
+                held.devices.extend(base.into_iter().chain(made));
+                held.nameservers |= network.default_route;
+            }
+        }
+        held
+    }
+}
+
+/// A machine whose other managers are told.
+pub struct Managed<M> {
+    machine: M,
+    managers: Managers,
+}
+
+impl<M: Machine> Managed<M> {
+    /// This one, and those.
+    pub fn new(machine: M, managers: Managers) -> Self {
+        Self { machine, managers }
+    }
+}
+
+impl<M: Machine> Machine for Managed<M> {
+    fn current(&self, until: Instant) -> Result<Current, ApplyError> {
+        self.machine.current(until)
+    }
+
+    fn run(&self, steps: &[Planned], until: Instant) -> Result<(), Halted> {
+        self.machine.run(steps, until)
+    }
+
+    fn own(&self, held: &Held, until: Instant) -> Result<bool, ApplyError> {
+        self.managers.hold(held, until)
+    }
+
+    fn undo(&self, steps: &[Step], until: Instant) -> Vec<ApplyError> {
+        self.machine.undo(steps, until)
+    }
 }
 
 /// The other managers of this host.
@@ -78,9 +130,11 @@ impl Managers {
     /// Exactly these are ours from now on: others are told, and what was ours is given back. Idempotent: after a crash
     /// the next call does what is left. Bounded by `until`, also if a manager hangs.
     ///
+    /// True if one let go of an interface just now.
+    ///
     /// # Errors
     /// A file cannot be written, or a manager that runs does not do as it is told: nothing should be changed then.
-    pub fn hold(&self, held: &Held, until: Instant) -> Result<(), ApplyError> {
+    pub fn hold(&self, held: &Held, until: Instant) -> Result<bool, ApplyError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let nm = self.root.join(NETWORK_MANAGER).is_dir();
         let path = self.root.join(OURS_THERE);
@@ -92,19 +146,20 @@ impl Managers {
         if nm {
             put(&path, &network_manager_file(held)).map_err(|it| failed("NetworkManager", &it))?;
         }
+        let mut let_go = false;
         if nm && (!held.devices.is_empty() || !given_back.is_empty()) {
-            tell(held, &given_back, until)?;
+            let_go = tell(held, &given_back, until)?;
         }
         if self.root.join(NETWORKD_RUNS).is_dir() {
             let path = self.root.join(OURS_AT_NETWORKD);
             put(&path, &networkd_file(held)).map_err(|it| failed("systemd-networkd", &it))?;
         }
-        Ok(())
+        Ok(let_go)
     }
 }
 
 /// Tells the one that runs, and looks after what it may take along.
-fn tell(held: &Held, given_back: &[IfName], until: Instant) -> Result<(), ApplyError> {
+fn tell(held: &Held, given_back: &[IfName], until: Instant) -> Result<bool, ApplyError> {
     let take: Vec<IfName> = held.devices.iter().cloned().collect();
     let current = || observe::network::network(KERNEL, &[]).map(|it| it.0);
     let before = current().map_err(|it| failed("NetworkManager", &it))?;
@@ -114,13 +169,13 @@ fn tell(held: &Held, given_back: &[IfName], until: Instant) -> Result<(), ApplyE
         why,
     })?;
     if let_go.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let after = current().map_err(|it| failed("NetworkManager", &it))?;
     for link in &let_go {
         dhcp::put_back(link, &before, &after);
     }
-    Ok(())
+    Ok(true)
 }
 
 fn failed(manager: &'static str, error: &dyn std::error::Error) -> ApplyError {

@@ -109,7 +109,7 @@ impl Twins {
              [irs]\nrepository = {}\n[sanlock]\nmode = local\n\
              [supervdsm]\nsocket = {}\nclient_user = {AGENT}\nallowed_roots = {}\nrequest_timeout = 60\n\
              netconf_running = {}\nnetconf_persistent = {}\nnetwork_state = {}\nnetworks_restored = {}\n\
-             dhcp_dir = {}\nresolv_conf = {}\n",
+             network_managers = false\ndhcp_dir = {}\nresolv_conf = {}\n",
             at("state"),
             at("run"),
             at("log/vdsmd.log"),
