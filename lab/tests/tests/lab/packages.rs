@@ -227,8 +227,8 @@ fn lab_package_an_agent_that_cannot_start_is_not_given_up() {
     hosts::test("lab_package_an_agent_that_cannot_start", |lab| -> Outcome {
         let host = installed(lab)?;
         host.check("mv /etc/pki/vdsm/certs/cacert.pem /root/")?;
-        let refused = host.run_for("vdsm-client --timeout 5 Host ping2", LONG)?;
-        assert!(!refused.success());
+        // The client could not begin either, without the authority; anybody who connects starts the agent.
+        host.check("exec 3<>/dev/tcp/127.0.0.1/54321")?;
         host.wait_until(
             "systemd has tried several times",
             "test $(systemctl show -P NRestarts vdsmd) -ge 3",
