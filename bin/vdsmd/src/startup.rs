@@ -40,7 +40,7 @@ use crate::{
     network_events,
     ports::{
         Clocks, HelperOwnership, HelperRoot, HostConnectivity, InstalledAgents, StorageLeases,
-        StorageUndo, StorageVolumes, ThisHost, VmStatusEvents,
+        StorageUndo, StorageVolumes, ThisHost, VmStatusEvents, WithDisplays,
     },
     reachability::Reachable,
     service::Front,
@@ -262,7 +262,7 @@ impl Builder {
     ) -> Result<VmManager> {
         let vars = &self.config.vars;
         let ports = vm::Ports {
-            hypervisor: libvirt.clone(),
+            hypervisor: Arc::new(self.with_displays(libvirt)),
             volumes: Arc::new(StorageVolumes(storage.clone())),
             events: Arc::new(VmStatusEvents {
                 publisher: self.publisher.clone(),
@@ -280,6 +280,16 @@ impl Builder {
             host: self.host_options(kvm, view)?,
         };
         VmManager::new(config, ports).context("cannot start the threads of VMs")
+    }
+
+    fn with_displays(&self, libvirt: &Arc<Libvirt>) -> WithDisplays {
+        let host = ThisHost::new(&self.config);
+        let running = move || {
+            let read = network::Observer::running(&host);
+            let read = read.map_err(|error| tracing::warn!(%error, "networks are not known"));
+            read.ok().map(|(config, _)| config)
+        };
+        WithDisplays::new(libvirt.clone(), Box::new(running))
     }
 
     fn host_options(&self, kvm: bool, view: &HostView) -> Result<HostOptions> {

@@ -93,6 +93,9 @@ pub(crate) struct Picture {
     looking: Mutex<()>,
 }
 
+/// A picture, and the names in libvirt that it is wrong about.
+type Stale = (Arc<NetworkSnapshot>, BTreeSet<String>);
+
 #[derive(Debug, Default)]
 struct State {
     snapshot: Option<Arc<NetworkSnapshot>>,
@@ -134,7 +137,7 @@ impl Picture {
     }
 
     /// What has to be looked at: the picture so far and stale names, or nothing: all. And for whom it is.
-    fn take(&self) -> (u64, Option<(Arc<NetworkSnapshot>, BTreeSet<String>)>) {
+    fn take(&self) -> (u64, Option<Stale>) {
         let mut state = self.lock();
         let stale = std::mem::take(&mut state.stale);
         let snapshot = state.snapshot.take().filter(|_| state.told);
@@ -173,7 +176,7 @@ impl Libvirt {
         let call = Call::host("networks", self.config().deadlines.query);
         let (age, known) = picture.take();
         let found = match known {
-            None => self.call(call, |conn| all(conn)),
+            None => self.call(call, all),
             Some((before, stale)) => self.call(call, move |conn| some(conn, &before, &stale)),
         };
         // After a failure there is no picture, and the next look is at all.
@@ -306,12 +309,11 @@ fn ensure(conn: &Conn, name: &str, wanted: &NetworkDevice) -> SysResult<NetworkO
             there = None;
         }
     }
-    let network = match there {
-        Some(network) => network,
-        None => {
-            outcome = NetworkOutcome::Changed;
-            conn.define_network(&definition(name, wanted))?
-        }
+    let network = if let Some(network) = there {
+        network
+    } else {
+        outcome = NetworkOutcome::Changed;
+        conn.define_network(&definition(name, wanted))?
     };
     if !network.is_active()? {
         outcome = NetworkOutcome::Changed;

@@ -1,7 +1,7 @@
 //! libvirt's networks as one picture: against the driver inside the client library, and against a daemon.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests: what fails here is a failed test"
 )]
 

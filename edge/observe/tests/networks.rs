@@ -117,7 +117,7 @@ fn wait_for(reports: &Receiver<Report>, wanted: &Report) {
         let left = end.saturating_duration_since(Instant::now());
         match reports.recv_timeout(left) {
             Ok(report) => last = Some(report),
-            Err(_) => panic!("no {wanted:?}, but {last:?}"),
+            Err(error) => panic!("no {wanted:?}, but {last:?}: {error}"),
         }
     }
 }
@@ -243,9 +243,7 @@ fn netns_news_of_links_are_told_and_a_flood_is_survived() {
             "{renamed:?}"
         );
         // More than the socket holds, unread.
-        let flood: String = (0..3000)
-            .map(|it| format!("link set vt0 mtu {}\n", 1000 + it % 2))
-            .collect();
+        let flood = "link set vt0 mtu 1000\nlink set vt0 mtu 1001\n".repeat(1500);
         ip(&format!("{flood}link del vtbr2"));
         let news = until(&mut watch, &LinkNews::Resync);
         assert!(news.contains(&LinkNews::Gone(nic("vtbr2"))), "{news:?}");
@@ -387,7 +385,7 @@ fn netns_what_may_not_be_asked_is_no_sample() {
             let left = end.saturating_duration_since(Instant::now());
             match reports.recv_timeout(left).unwrap() {
                 Report::Unable { network, why } => drop(unable.insert(network, why)),
-                other => panic!("{other:?}"),
+                other @ Report::Sample { .. } => panic!("{other:?}"),
             }
         }
         let whys: Vec<_> = unable.values().collect();
@@ -416,8 +414,8 @@ fn cpu_time() -> Duration {
         .1
         .split_whitespace()
         .collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
+    let ticks = |place: usize| fields.get(place).unwrap().parse::<u64>().unwrap();
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
 #[test]
@@ -428,9 +426,8 @@ fn netns_two_hundred_networks_take_few_sockets_and_little_time() {
         peer.link("vt0", "vt1");
         let each = |end: u8| -> String {
             let dev = end - 1;
-            (0..200)
-                .map(|it| format!("address add 10.0.{it}.{end}/24 dev vt{dev}\n"))
-                .collect()
+            let lines = (0..200).map(|it| format!("address add 10.0.{it}.{end}/24 dev vt{dev}"));
+            lines.collect::<Vec<_>>().join("\n")
         };
         ip(&each(1));
         peer.ip(&each(2));
@@ -461,7 +458,7 @@ fn netns_two_hundred_networks_take_few_sockets_and_little_time() {
             thread::sleep(Duration::from_millis(50));
             most = most.max(fs::read_dir("/proc/self/fd").unwrap().count());
         }
-        let share = (cpu_time() - spent).as_secs_f64() / began.elapsed().as_secs_f64();
+        let share = cpu_time().saturating_sub(spent).as_secs_f64() / began.elapsed().as_secs_f64();
         println!(
             "200 networks: {:.2} % of a CPU, at most {most} descriptors",
             share * 100.0
