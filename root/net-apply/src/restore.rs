@@ -68,7 +68,6 @@ impl Transactions {
         let running = running.netconf.config().0;
         self.end_restoration(&mut it, &persistent, until);
         self.own_running();
-        self.own_running();
         let restored = it.report(&running, millis(began.elapsed()));
         tell(&restored);
         lock(&self.told).restored = Some(restored.clone());
