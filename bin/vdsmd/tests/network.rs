@@ -18,7 +18,7 @@ use std::{
 
 use common::{
     PATIENCE, Serving as _,
-    networks::{Twins, ip, ip_json},
+    networks::{Twins, address_of, bridged, ip, ip_json, link, setup, unchecked},
     open_what_tokio_keeps, wait_for,
 };
 use serde_json::{Value, json};
@@ -29,22 +29,6 @@ macro_rules! in_network {
         open_what_tokio_keeps();
         guard::in_network!($test)
     }};
-}
-
-/// As Engine asks for a network with a bridge and one address.
-fn bridged() -> Value {
-    json!({
-        "nic": "veth_a", "mtu": 1400, "bridged": "true", "STP": "no", "bootproto": "none",
-        "ipaddr": "192.0.2.2", "prefix": "24", "dhcpv6": false, "ipv6autoconf": false, "switch": "legacy",
-    })
-}
-
-fn setup(networks: Value, options: Value) -> Value {
-    json!({"networks": networks, "bondings": {}, "options": options})
-}
-
-fn unchecked() -> Value {
-    json!({"connectivityCheck": "false", "commitOnSuccess": true})
 }
 
 /// What `ip` tells of the network, without what moves by itself.
@@ -72,25 +56,6 @@ fn witnessed() -> Value {
         "rules": ip_json(&["rule"]),
         "rules6": ip_json(&["-6", "rule"]),
     })
-}
-
-fn link(name: &str) -> Option<Value> {
-    let all = ip_json(&["addr"]);
-    let mut all = all.as_array().unwrap().iter();
-    all.find(|it| it["ifname"] == name).cloned()
-}
-
-fn address_of(link: &Value) -> Vec<String> {
-    let all = link["addr_info"].as_array().unwrap().iter();
-    let v4 = all.filter(|it| it["family"] == "inet");
-    v4.map(|it| {
-        format!(
-            "{}/{}",
-            it["local"].as_str().unwrap(),
-            it["prefixlen"].as_u64().unwrap()
-        )
-    })
-    .collect()
 }
 
 /// Confirms as Engine does, again and again, while `what` runs.
@@ -509,108 +474,5 @@ fn netns_without_the_root_helper_networks_are_told_and_stay() {
         let request = setup(json!({"green": {"nic": "veth_b"}}), unchecked());
         twins.ok("Host.setupNetworks", request);
         assert!(link("green").is_some());
-    });
-}
-
-#[test]
-fn netns_clients_are_told_when_networks_change_by_themselves() {
-    in_network!(|| {
-        let Some(twins) = Twins::start() else { return };
-        let client = twins.client();
-        let mut events = client.events();
-        // Until the subscription stands an event may pass by.
-        client.call("Host.ping2", json!({})).unwrap();
-        twins.at_peers(&["ip", "link", "set", "pveth_b", "down"]);
-        let ours = |method: &str, _: &Value| method.starts_with("|net|");
-        let (method, params) = client.next_event(&mut events, ours);
-        assert_eq!(method, "|net|host_conn|no_id");
-        assert!(params["notify_time"].is_u64(), "{params}");
-        let stats = twins.ok("Host.getStats", json!({}));
-        assert_eq!(stats["network"]["veth_b"]["state"], "down");
-        // A change that somebody asks for, and a guest's tap, are no news; an address is.
-        let request = setup(json!({"green": bridged()}), unchecked());
-        twins.ok("Host.setupNetworks", request);
-        ip(&["tuntap", "add", "vnet7", "mode", "tap"]);
-        ip(&["link", "set", "vnet7", "up", "master", "green"]);
-        let quiet = Duration::from_secs(6);
-        thread::sleep(quiet);
-        let told = |twins: &Twins| {
-            twins
-                .log()
-                .matches("networks changed by themselves")
-                .count()
-        };
-        assert_eq!(told(&twins), 1, "{}", twins.log_tail());
-        ip(&["addr", "add", "198.51.100.7/24", "dev", "veth_b"]);
-        client.next_event(&mut events, ours);
-    });
-}
-
-#[test]
-fn netns_a_network_that_does_not_answer_is_shown_down() {
-    in_network!(|| {
-        // Who may send echo requests without privilege.
-        let range = "/proc/sys/net/ipv4/ping_group_range";
-        if std::fs::write(range, "0 2147483647").is_err() {
-            println!("skipped: {range} cannot be written");
-            return;
-        }
-        let Some(mut twins) = Twins::start() else {
-            return;
-        };
-        let peer = ["192.0.2.9/24", "dev", "pveth_a"];
-        twins.at_peers(&[&["ip", "addr", "add"], peer.as_slice()].concat());
-        let mut green = bridged();
-        green["custom"] = json!({
-            "ping_target": "192.0.2.9", "ping_interval": "1", "ping_fail_count": "2",
-            "ping_recover_count": "2",
-        });
-        twins.ok(
-            "Host.setupNetworks",
-            setup(json!({"green": green}), unchecked()),
-        );
-        let state = |twins: &Twins, link: &str| {
-            let stats = twins.ok("Host.getStats", json!({}));
-            stats["network"][link]["state"].as_str().unwrap().to_owned()
-        };
-        let comes = |twins: &Twins, link: &str, wanted: &str| {
-            wait_for(wanted, || {
-                thread::sleep(Duration::from_millis(100));
-                (state(twins, link) == wanted).then_some(())
-            });
-        };
-        let told = |twins: &Twins, what: &str| twins.log().contains(what);
-        wait_for("its verdict", || {
-            told(&twins, "network green answers").then_some(())
-        });
-        assert_eq!(state(&twins, "green"), "up");
-        let client = twins.client();
-        let mut events = client.events();
-        client.call("Host.ping2", json!({})).unwrap();
-        twins.at_peers(&[&["ip", "addr", "del"], peer.as_slice()].concat());
-        client.next_event(&mut events, |method, _| method == "|net|host_conn|no_id");
-        comes(&twins, "veth_a", "down");
-        assert_eq!(
-            (state(&twins, "green"), state(&twins, "veth_b")),
-            ("down".into(), "up".into())
-        );
-        assert!(told(&twins, "network green is down: "));
-        // A new agent knows it from the start.
-        wait_for("it to be kept", || {
-            twins
-                .path("state/networks/reachability.json")
-                .exists()
-                .then_some(())
-        });
-        wait_for("the verdict to be kept", || {
-            let kept =
-                std::fs::read_to_string(twins.path("state/networks/reachability.json")).ok()?;
-            kept.contains("down").then_some(())
-        });
-        twins.kill_agent();
-        twins.start_agent();
-        comes(&twins, "veth_a", "down");
-        twins.at_peers(&[&["ip", "addr", "add"], peer.as_slice()].concat());
-        comes(&twins, "veth_a", "up");
     });
 }

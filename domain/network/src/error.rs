@@ -34,7 +34,7 @@ fn rest(left: Option<&str>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RootError {
     /// It is not there, or not configured; nothing was done.
-    #[error("networks cannot be changed: {0}")]
+    #[error("this needs the root helper: {0}")]
     Absent(String),
     /// It makes another change.
     #[error("another change of networks is under way")]

@@ -16,7 +16,8 @@ use std::{
 
 use rustix::{
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recvfrom, sendto, socket, sockopt,
+        AddressFamily, RecvFlags, SendFlags, SocketType, bind, ipproto, recvfrom, sendto, socket,
+        sockopt,
     },
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
@@ -187,8 +188,14 @@ impl Twins {
 
     /// From a peer: an echo request to an address, and its reply, within a time.
     pub fn is_answered(&self, address: &str, time: Duration) -> bool {
+        self.is_answered_from("0.0.0.0", address, time)
+    }
+
+    /// As [`Self::is_answered`], from one of the peers' addresses.
+    pub fn is_answered_from(&self, source: &str, address: &str, time: Duration) -> bool {
+        let source: Ipv4Addr = source.parse().unwrap();
         let address: Ipv4Addr = address.parse().unwrap();
-        self.among_peers(move || echo(address, time))
+        self.among_peers(move || echo(source, address, time))
     }
 
     /// From a peer: can the agent's port be reached?
@@ -267,7 +274,7 @@ fn peers() -> Option<Child> {
 }
 
 /// One echo request after the other until one is answered or the time is over.
-fn echo(address: Ipv4Addr, time: Duration) -> bool {
+fn echo(source: Ipv4Addr, address: Ipv4Addr, time: Duration) -> bool {
     let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
     sockopt::set_socket_timeout(
         &socket,
@@ -275,6 +282,7 @@ fn echo(address: Ipv4Addr, time: Duration) -> bool {
         Some(Duration::from_millis(300)),
     )
     .unwrap();
+    bind(&socket, &SocketAddrV4::new(source, 0)).unwrap();
     // Type 8, code 0, checksum, identifier 7, sequence 1.
     let request = [8, 0, 0xf7, 0xf7, 0, 7, 0, 1];
     let to = SocketAddrV4::new(address, 0);
@@ -336,4 +344,43 @@ fn command(program: &Path, conf: &Path) -> Command {
 fn port_of(log: &str) -> Option<u16> {
     let line = log.lines().find(|line| line.contains("listening"))?;
     line.rsplit_once(':')?.1.trim().parse().ok()
+}
+
+/// As Engine asks for a network with a bridge and one address.
+pub fn bridged() -> Value {
+    json!({
+        "nic": "veth_a", "mtu": 1400, "bridged": "true", "STP": "no", "bootproto": "none",
+        "ipaddr": "192.0.2.2", "prefix": "24", "dhcpv6": false, "ipv6autoconf": false, "switch": "legacy",
+    })
+}
+
+/// Parameters of `Host.setupNetworks`.
+pub fn setup(networks: Value, options: Value) -> Value {
+    json!({"networks": networks, "bondings": {}, "options": options})
+}
+
+/// Options: nobody has to confirm, and it is safe at once.
+pub fn unchecked() -> Value {
+    json!({"connectivityCheck": "false", "commitOnSuccess": true})
+}
+
+/// An interface, as `ip` tells it.
+pub fn link(name: &str) -> Option<Value> {
+    let all = ip_json(&["addr"]);
+    let mut all = all.as_array().unwrap().iter();
+    all.find(|it| it["ifname"] == name).cloned()
+}
+
+/// Its IPv4 addresses.
+pub fn address_of(link: &Value) -> Vec<String> {
+    let all = link["addr_info"].as_array().unwrap().iter();
+    let v4 = all.filter(|it| it["family"] == "inet");
+    v4.map(|it| {
+        format!(
+            "{}/{}",
+            it["local"].as_str().unwrap(),
+            it["prefixlen"].as_u64().unwrap()
+        )
+    })
+    .collect()
 }
