@@ -68,7 +68,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(listener) => server::Server::held(listener, options)?,
         None => server::Server::bind(socket, policy.client, options)?,
     };
-    confine::confine()?;
+    confine::confine(options.networks)?;
     info!(
         socket = %socket.display(),
         client = policy.client,

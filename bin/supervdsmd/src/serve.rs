@@ -70,10 +70,11 @@ pub(crate) fn connection<P>(stream: &UnixStream, service: &Arc<Service>, place: 
     let policy = &service.policy;
     let mut timed = Timed::new(stream, start + policy.deadline);
     let mut audit = Audit::of(stream);
+    let mut goes_on = false;
     let reply = match allowed(&audit, policy).and_then(|()| read(&mut timed)) {
         Ok(Some(request)) => {
             let what = Asked(Some(&request)).to_string();
-            let goes_on = matches!(
+            goes_on = matches!(
                 request,
                 Request::NetworkChange(_) | Request::NetworkRollback(_)
             );
@@ -91,8 +92,10 @@ pub(crate) fn connection<P>(stream: &UnixStream, service: &Arc<Service>, place: 
     };
     // Before the answer: whoever is told that something was done finds it in the log.
     audit.line(&reply, start.elapsed());
-    drop(place);
+    // A helper that ends waits for places: the asker of a change hears what became of it.
+    let place = goes_on.then_some(place);
     answer(stream, &reply);
+    drop(place);
 }
 
 /// A change of networks: made, told, pending; answers how it ended.
@@ -212,7 +215,7 @@ impl Audit {
             .peer
             .map_or((-1, -1), |(pid, uid)| (pid, i64::from(uid)));
         let ms = took.as_secs_f64() * 1000.0;
-        let request = self.request.as_deref().unwrap_or("none");
+        let request = tracing::field::display(self.request.as_deref().unwrap_or("none"));
         match reply {
             Reply::Refused(refusal) => {
                 let why = refusal.to_string();

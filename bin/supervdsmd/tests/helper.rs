@@ -553,7 +553,7 @@ fn netns_a_race_cannot_lead_out_of_the_root() {
 }
 
 #[test]
-fn netns_it_keeps_three_capabilities_and_can_get_no_more() {
+fn netns_without_networks_it_keeps_three_capabilities_and_can_get_no_more() {
     need_root!();
     let helper = Helper::start();
     let mut status = String::new();

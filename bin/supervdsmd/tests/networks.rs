@@ -239,6 +239,13 @@ fn netns_a_confirmed_change_lasts_and_comes_back() {
     guard::in_network!(|| {
         cards(2);
         let mut host = Host::start("");
+        let pid = host.child.as_ref().unwrap().pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        // Those for files (0, 1, 3), CAP_NET_ADMIN 12, CAP_NET_RAW 13.
+        for set in ["CapEff", "CapPrm", "CapBnd"] {
+            let line = format!("{set}:\t000000000000300b");
+            assert!(status.contains(&line), "{set}: {status}");
+        }
         let before = shape(&current());
         let plan = host
             .client()
