@@ -168,6 +168,35 @@ fn a_verdict_goes_with_its_probe() {
     assert!(matches!(withdrawn.as_slice(), [it] if it.is_event() && !it.is_bad()));
 }
 
+/// Three tries of which each is lost with 30 %, as the loop makes its samples: 100,000 of them, a week at five seconds.
+#[test]
+fn a_third_of_all_packets_lost_is_no_reason() {
+    let mut all = Reachability::default();
+    let mut plain = network("eth0", None, None);
+    plain
+        .custom
+        .insert("ping_target".to_owned(), "192.0.2.1".to_owned());
+    all.configure(&config(&[("a", plain)]));
+    // Numbers that are the same in each run (MMIX's generator).
+    let mut state: u64 = 20_261_122;
+    let mut lost = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % 100 < 30
+    };
+    let (mut bad, mut notices) = (0, Vec::new());
+    for _ in 0..100_000 {
+        let answered = (0..net_model::probe::ATTEMPTS).any(|_| !lost());
+        bad += u32::from(!answered);
+        let sample = if answered { Sample::Good } else { BAD };
+        notices.extend(all.observe(&name("a"), sample));
+    }
+    assert!((2_000..3_500).contains(&bad), "{bad} bad samples");
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert_eq!(notices[0].to, Verdict::Up);
+}
+
 #[test]
 fn nonsense_is_told_and_not_asked() {
     let mut all = Reachability::default();

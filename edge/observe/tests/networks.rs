@@ -290,6 +290,14 @@ fn netns_each_way_of_not_answering_has_its_cause() {
         prober.watch(vec![watched("d", "vt0", &["198.51.100.200", "192.0.2.2"])]);
         wait_for(&reports, &good("d"));
 
+        // Two networks of one interface: each target is asked from its own.
+        ip("address add 203.0.113.1/24 dev vt0");
+        peer.ip("address add 203.0.113.2/24 dev vt1\nroute add prohibit 192.0.2.1/32");
+        prober.watch(vec![watched("e", "vt0", &["192.0.2.2", "203.0.113.2"])]);
+        wait_for(&reports, &good("e"));
+        peer.ip("route del prohibit 192.0.2.1/32");
+        prober.watch(vec![watched("d", "vt0", &["192.0.2.2"])]);
+
         // No carrier; no interface.
         peer.ip("link set vt1 down");
         wait_for(&reports, &bad("d", Cause::NoLink));

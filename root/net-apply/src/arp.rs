@@ -207,7 +207,7 @@ fn solicitation(mac: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
 
 /// The address that the interface would give itself (EUI-64).
 fn link_local(mac: [u8; 6]) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac;
+    let [m0, m1, m2, m3, m4, m5] = mac;
     let bytes = [
         0xfe,
         0x80,
@@ -217,14 +217,14 @@ fn link_local(mac: [u8; 6]) -> Ipv6Addr {
         0,
         0,
         0,
-        a ^ 2,
-        b,
-        c,
+        m0 ^ 2,
+        m1,
+        m2,
         0xff,
         0xfe,
-        d,
-        e,
-        f,
+        m3,
+        m4,
+        m5,
     ];
     bytes.into()
 }

@@ -4,16 +4,13 @@
 //! answer. A target that no address of the interface's fits is root's to ask.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     net::IpAddr,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
-use net_model::{
-    Family,
-    probe::{ATTEMPTS, Cause, Sample},
-};
+use net_model::probe::{ATTEMPTS, Cause, Sample};
 
 use super::{
     Answer, Question, Watched, interval,
@@ -46,8 +43,8 @@ pub(super) struct Flight {
     number: u64,
     index: Option<u32>,
     pings: Vec<Ping>,
-    /// Asked by ourselves.
-    targets: BTreeSet<IpAddr>,
+    /// Asked by ourselves, each from the socket of this place.
+    targets: BTreeMap<IpAddr, usize>,
     /// Root still asks.
     root: bool,
     sent: u16,
@@ -67,7 +64,7 @@ impl Flight {
             number: ask.number,
             index: None,
             pings: Vec::new(),
-            targets: BTreeSet::new(),
+            targets: BTreeMap::new(),
             root: false,
             sent: 0,
             pace,
@@ -97,8 +94,8 @@ impl Flight {
                 continue;
             };
             match self.socket(ask, interface, source) {
-                Ok(()) => {
-                    self.targets.insert(*target);
+                Ok(place) => {
+                    self.targets.insert(*target, place);
                 }
                 Err(NoPing::Cannot(cause)) => self.cause = Some(cause),
                 Err(NoPing::NotPermitted)
@@ -112,17 +109,20 @@ impl Flight {
         roots
     }
 
+    /// The place of the socket of this address.
     fn socket(
         &mut self,
         ask: &Ask<'_>,
         interface: Interface,
         source: IpAddr,
-    ) -> Result<(), NoPing> {
-        if !self.pings.iter().any(|it| it.source() == source) {
-            let ping = Ping::open(&ask.watched.device, interface.index, source)?;
-            self.pings.push(ping);
+    ) -> Result<usize, NoPing> {
+        let there = self.pings.iter().position(|it| it.source() == source);
+        if let Some(place) = there {
+            return Ok(place);
         }
-        Ok(())
+        let ping = Ping::open(&ask.watched.device, interface.index, source)?;
+        self.pings.push(ping);
+        Ok(self.pings.len() - 1)
     }
 
     fn not_permitted(&mut self) {
@@ -201,17 +201,8 @@ impl Flight {
         self.next = now + self.pace;
         // A late start leaves as much time for answers as a timely one.
         self.end = self.end.max(now + self.pace);
-        for target in &self.targets {
-            let family = Family::of(*target);
-            let ours = |it: &&Ping| {
-                let source = it.source();
-                Family::of(source) == family && is_link_local(source) == is_link_local(*target)
-            };
-            let sent = self
-                .pings
-                .iter()
-                .find(ours)
-                .map(|it| it.send(*target, self.sent));
+        for (target, place) in &self.targets {
+            let sent = self.pings.get(*place).map(|it| it.send(*target, self.sent));
             if let Some(Err(cause)) = sent {
                 self.cause = Some(cause);
             }
@@ -237,7 +228,7 @@ impl Flight {
     /// Is nobody there to hand the requests to: neither the targets that are near, nor a gateway to the others?
     fn is_alone(&self, index: u32, watched: &Watched, table: &mut Table) -> bool {
         let is_near = |it: &&IpAddr| table.is_near(index, **it);
-        let near: Vec<IpAddr> = self.targets.iter().filter(is_near).copied().collect();
+        let near: Vec<IpAddr> = self.targets.keys().filter(is_near).copied().collect();
         let any_far = near.len() < self.targets.len();
         (near.is_empty() || table.lacks_neighbour(index, &near))
             && (!any_far || table.lacks_neighbour(index, &watched.gateways))
@@ -256,7 +247,7 @@ impl Flight {
             }
             for back in ping.receive() {
                 match back {
-                    Back::Reply { from } => self.good |= self.targets.contains(&from),
+                    Back::Reply { from } => self.good |= self.targets.contains_key(&from),
                     Back::Failed(cause) => self.cause = Some(cause),
                 }
             }
@@ -274,8 +265,4 @@ impl Flight {
             Err(why) => self.unable = Some(why),
         }
     }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
