@@ -46,7 +46,7 @@ gone() {
 
 # setup NETWORKS BONDINGS OPTIONS: Host.setupNetworks with the insides of these objects.
 setup() {
-    call Host.setupNetworks '{"networks":{'"$1"'},"bondings":{'"${2:-}"'},"options":{'"${3:-\"connectivityCheck\":false}"'}'
+    call Host.setupNetworks '{"networks":{'"$1"'},"bondings":{'"${2:-}"'},"options":{'"${3:-\"connectivityCheck\":false}"'}}'
 }
 
 # later NAME COMMAND...: runs it in the background; its output and its exit code are in /root/NAME.out and /root/NAME.code.
