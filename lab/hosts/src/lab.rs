@@ -1,12 +1,13 @@
 //! The world of one test: its folder, hosts, disks, networks, and that nothing of it stays.
 //!
 //! Everything lies beneath `run/<pid>.<start time>/<number>/` in the lab's folder. A process that is killed leaves its
-//! folder behind (its QEMUs die with it); the next lab finds that the owner is gone and clears it away.
+//! folder behind (its QEMUs die with it); the next lab finds that the owner is gone and clears it away: nobody holds the
+//! lock `run/<pid>.<start time>.lock` any more. (Its number alone does not tell: it may be of another PID namespace.)
 
 use std::{
     env,
     fmt::Write as _,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -16,12 +17,16 @@ use std::{
 };
 
 use exec::Process;
+use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     Disk, Host, HostBuilder, Image, LabError, Layer, Network, Result, evidence, image::lab_dir,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// The lock that tells others that this process lives, while one of its labs does.
+static LIFE: Mutex<Option<File>> = Mutex::new(None);
 
 /// How long what was ended may take to vanish from the table of processes.
 const VANISH: Duration = Duration::from_secs(5);
@@ -41,8 +46,7 @@ impl Lab {
         let image = Image::current()?;
         let run = lab_dir().join("run");
         clear_dead(&run);
-        let dir = own_folder(&run)?.join(NUMBER.fetch_add(1, Ordering::SeqCst).to_string());
-        fs::create_dir_all(&dir).map_err(LabError::file("make", &dir))?;
+        let dir = own_folder(&run)?;
         Ok(Self {
             name: name.to_owned(),
             image,
@@ -146,19 +150,48 @@ impl Drop for Lab {
         }
         let _ = fs::remove_dir_all(&self.dir);
         if let Some(own) = self.dir.parent() {
+            let mut life = LIFE.lock().unwrap_or_else(PoisonError::into_inner);
             // Only if no other lab of this process is there.
-            let _ = fs::remove_dir(own);
+            if fs::remove_dir(own).is_ok() {
+                let _ = fs::remove_file(lock_of(own));
+                *life = None;
+            }
         }
     }
 }
 
-/// The folder of this process.
+/// A new folder in that of this process, whose lock is then held.
 fn own_folder(run: &Path) -> Result<PathBuf> {
     let pid = std::process::id().cast_signed();
     let start = Process::find(pid).map_or(0, |own| own.start_time);
     let dir = run.join(format!("{pid}.{start}"));
+    fs::create_dir_all(run).map_err(LabError::file("make", run))?;
+    let mut life = LIFE.lock().unwrap_or_else(PoisonError::into_inner);
+    if life.is_none() {
+        let path = lock_of(&dir);
+        let lock = File::create(&path).map_err(LabError::file("make", &path))?;
+        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        locked.map_err(|errno| LabError::file("lock", &path)(errno.into()))?;
+        *life = Some(lock);
+    }
+    let dir = dir.join(NUMBER.fetch_add(1, Ordering::SeqCst).to_string());
     fs::create_dir_all(&dir).map_err(LabError::file("make", &dir))?;
     Ok(dir)
+}
+
+fn lock_of(own: &Path) -> PathBuf {
+    own.with_extension(format!(
+        "{}.lock",
+        own.extension().unwrap_or_default().to_string_lossy()
+    ))
+}
+
+/// Does the process live whose folder this is?
+fn is_owned(dir: &Path) -> bool {
+    File::open(lock_of(dir)).is_ok_and(|lock| {
+        // Let go of with the file, at once.
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
+    })
 }
 
 /// Takes away what killed runs left, in the lab's folder. Every [`Lab::start`] does so, too.
@@ -173,22 +206,21 @@ pub(crate) fn clear_dead(run: &Path) {
     };
     for entry in entries.filter_map(std::result::Result::ok) {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if owner(&name).is_some_and(|owner| !owner.is_alive()) {
+        if names_an_owner(&name) && !is_owned(&entry.path()) {
             for (process, _) in related(&entry.path()) {
                 process.terminate(Duration::ZERO);
             }
             let _ = fs::remove_dir_all(entry.path());
+            let _ = fs::remove_file(lock_of(&entry.path()));
         }
     }
 }
 
-/// Reads `<pid>.<start time>`.
-fn owner(name: &str) -> Option<Process> {
-    let (pid, start) = name.split_once('.')?;
-    Some(Process {
-        pid: pid.parse().ok()?,
-        start_time: start.parse().ok()?,
-    })
+/// Is it `<pid>.<start time>`?
+fn names_an_owner(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    name.split_once('.')
+        .is_some_and(|(pid, start)| number(pid) && number(start))
 }
 
 /// Processes (not this one) that were told of this folder or of something in it, or are in it, with their command lines.
@@ -244,14 +276,11 @@ mod tests {
 
     #[test]
     fn owners_are_read_from_folders() {
-        let expected = Process {
-            pid: 12,
-            start_time: 345,
-        };
-        assert_eq!(owner("12.345"), Some(expected));
-        for odd in ["", "12", "a.b", "12.", ".5"] {
-            assert_eq!(owner(odd), None, "{odd}");
+        assert!(names_an_owner("12.345"));
+        for other in ["", "12", "a.b", "12.", ".5", "12.345.lock"] {
+            assert!(!names_an_owner(other), "{other}");
         }
+        assert_eq!(lock_of(Path::new("/r/1.2")), Path::new("/r/1.2.lock"));
     }
 
     #[test]
@@ -269,14 +298,21 @@ mod tests {
     fn dead_owners_are_cleared_and_living_stay() {
         let run = tempfile::tempdir().unwrap();
         let dead = run.path().join("999999999.1");
-        let alive = own_folder(run.path()).unwrap();
+        // Of another PID namespace: there is no such process here, and yet it lives.
+        let alive = run.path().join("999999998.1");
         let strange = run.path().join("notes");
-        for dir in [&dead, &strange] {
+        for dir in [&dead, &alive, &strange] {
             fs::create_dir_all(dir.join("0")).unwrap();
         }
+        fs::write(lock_of(&dead), "").unwrap();
+        let life = File::create(lock_of(&alive)).unwrap();
+        flock(&life, FlockOperation::NonBlockingLockExclusive).unwrap();
         clear_dead(run.path());
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !lock_of(&dead).exists());
         assert!(alive.exists() && strange.exists());
+        drop(life);
+        clear_dead(run.path());
+        assert!(!alive.exists());
     }
 
     #[test]
@@ -298,7 +334,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_name_is_read_without_panic(text in "\\PC{0,60}") {
-            let _ = owner(&text);
+            let _ = names_an_owner(&text);
             let _ = mentions(&text, "/x");
         }
     }
