@@ -1,10 +1,11 @@
 //! `--dry-run`: asks a verb to tell what it would do, where its declaration says that it can.
 //!
 //! Either a parameter is called `dryRun`, or an object among the parameters has such a key
-//! (`Host.setupNetworks`: in `options`).
+//! (`Host.setupNetworks`: in `options`). What it answers for people (`plan`) is printed as it is, unless a format is
+//! asked for.
 
 use schema::{
-    VerbDecl,
+    Raw, VerbDecl,
     desc::{FieldDesc, ObjectDesc, Type},
 };
 use serde_json::{Map, Value};
@@ -17,6 +18,22 @@ const KEY: &str = "dryRun";
 /// Sets the verb's switch in its parameters.
 pub(crate) fn ask(verb: &VerbDecl, params: &mut Value) -> Result<(), Failure> {
     set(place_in(verb.params).ok_or_else(|| has_none(verb))?, params)
+}
+
+/// What an answer tells people; control characters, but the ends of lines, are shown.
+pub(crate) fn plan(answer: &Raw) -> Option<String> {
+    let answer: Value = serde_json::from_str(answer.get()).ok()?;
+    let plan = answer.get("plan")?.as_str()?;
+    let shown = |it: char| match it {
+        '\n' => "\n".to_owned(),
+        it if it.is_control() => it.escape_default().to_string(),
+        it => it.to_string(),
+    };
+    let mut text: String = plan.chars().map(shown).collect();
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Some(text)
 }
 
 fn set(place: Place, params: &mut Value) -> Result<(), Failure> {

@@ -142,7 +142,11 @@ fn call_verb(
     match cli::patience(matches) {
         None => {
             let answer = call::once(&connection, verb, &params)?;
-            output::answer(streams.output, &answer, verb, format)
+            let for_people = matches.get_flag(cli::DRY_RUN) && cli::given_format(matches).is_none();
+            match dry_run::plan(&answer).filter(|_| for_people) {
+                Some(plan) => output::text(streams.output, &plan),
+                None => output::answer(streams.output, &answer, verb, format),
+            }
         }
         Some(patience) => {
             let mut progress = Progress::new(streams.terminal, streams.errors);

@@ -53,6 +53,21 @@ fn a_verb_without_a_dry_run_says_so() {
 }
 
 #[test]
+fn a_dry_run_prints_its_plan() {
+    let world = World::new();
+    let request = r#"{"networks": {"n": {"nic": "eth0"}}, "bondings": {}, "options": {}}"#;
+    let run = |more: &[&str]| {
+        let words = [more, &["--dry-run", "-f", "-", "Host", "setupNetworks"]].concat();
+        let ran = world.run_with(&words, request);
+        assert_eq!(ran.code, 0, "{}", ran.errors);
+        ran.output
+    };
+    assert_eq!(run(&[]), "links n:\n  + bridge n\\u{1b}\n");
+    let told: Value = serde_json::from_str(&run(&["-o", "json"])).unwrap();
+    assert_eq!(told["steps"], json!([]));
+}
+
+#[test]
 fn completion_scripts_and_the_man_page() {
     for shell in ["bash", "zsh", "fish"] {
         let script = ran(&["completion", shell], "");
