@@ -1,4 +1,4 @@
-//! What the helper keeps of root: three capabilities, five where it changes networks, and no way to get more.
+//! What the helper keeps of root: three capabilities, six where it changes networks, and no way to get more.
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{
@@ -11,8 +11,11 @@ const FILES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::DAC_OVERRIDE);
 
-/// Changing networks; packet sockets (DHCP, ARP).
-const NETWORKS: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
+/// Changing networks; packet sockets (DHCP, ARP); the ports of DHCP's clients, which have no capability that this
+/// process has not: else `/proc` would hide them from it.
+const NETWORKS: CapabilitySet = CapabilitySet::NET_ADMIN
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::NET_BIND_SERVICE);
 
 /// Gives up the rest, for this thread and those that it starts: call it before any is started.
 pub(crate) fn confine(networks: bool) -> Result<()> {

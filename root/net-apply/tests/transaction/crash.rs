@@ -1,6 +1,7 @@
 //! A process killed at every point of a change, of its undoing, of a restoration, and of the recovery after that.
 
 use std::{
+    os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{Command, ExitStatus, Stdio},
 };
@@ -46,7 +47,6 @@ fn dies(deed: &str, dir: &Path, point: usize) -> bool {
     if status.success() {
         return false;
     }
-    use std::os::unix::process::ExitStatusExt as _;
     assert_eq!(
         status.signal(),
         Some(9),
