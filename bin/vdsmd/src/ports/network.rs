@@ -94,24 +94,28 @@ fn unreadable(error: impl Into<anyhow::Error>) -> NetworkError {
     NetworkError::Unreadable(format!("{:#}", error.into()))
 }
 
+/// For what root knows, which capabilities can do without: a helper that hangs does not hold them up.
+const KNOWN: Duration = Duration::from_secs(3);
+
 /// The root helper as networks see it.
 pub(crate) struct HelperRoot {
     client: Option<Client>,
+    quick: Option<Client>,
 }
 
 impl HelperRoot {
     /// Reaches nobody yet: a helper that is down may come up later.
     pub(crate) fn new(options: &Supervdsm) -> Self {
-        let client = || Client::new(&options.socket, options.request_timeout);
+        let within = options.request_timeout;
+        let client = |within| Client::new(&options.socket, within);
         Self {
-            client: options.enable.then(client),
+            client: options.enable.then(|| client(within)),
+            quick: options.enable.then(|| client(within.min(KNOWN))),
         }
     }
 
     fn client(&self) -> Result<&Client, RootError> {
-        let none = "[supervdsm] enable = false in the configuration";
-        let client = self.client.as_ref();
-        client.ok_or_else(|| RootError::Absent(none.to_owned()))
+        self.client.as_ref().ok_or_else(disabled)
     }
 }
 
@@ -136,7 +140,8 @@ impl Root for HelperRoot {
     }
 
     fn state(&self) -> Result<RootState, RootError> {
-        let state = self.client()?.network_state().map_err(failed)?;
+        let client = self.quick.as_ref().ok_or_else(disabled)?;
+        let state = client.network_state().map_err(failed)?;
         Ok(RootState {
             clients: state.clients,
             qos: state.qos,
@@ -169,6 +174,10 @@ impl Pending for Unconfirmed {
     fn undo(self: Box<Self>) -> Result<(), RootError> {
         self.0.undo().map_err(failed)
     }
+}
+
+fn disabled() -> RootError {
+    RootError::Absent("[supervdsm] enable = false in the configuration".to_owned())
 }
 
 fn failed(error: ClientError) -> RootError {

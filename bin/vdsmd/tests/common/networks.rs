@@ -51,6 +51,11 @@ impl Twins {
             println!("skipped: needs root");
             return None;
         }
+        if let Err(why) = try_run("ip", &["link", "add", "veth_x", "type", "veth"]) {
+            println!("skipped: no pair of cards: {why}");
+            return None;
+        }
+        ip(&["link", "del", "veth_x"]);
         let peers = peers()?;
         // The agent is nobody, and comes by here.
         let open = || fs::Permissions::from_mode(0o755);
@@ -318,11 +323,17 @@ pub fn ip_json(words: &[&str]) -> Value {
 }
 
 fn run(program: &str, words: &[&str]) -> String {
+    try_run(program, words).unwrap_or_else(|why| panic!("{program} {words:?}: {why}"))
+}
+
+fn try_run(program: &str, words: &[&str]) -> Result<String, String> {
     #[expect(clippy::disallowed_methods, reason = "a test asks a witness")]
-    let output = Command::new(program).args(words).output().unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {words:?}: {complaint}");
-    String::from_utf8(output.stdout).unwrap()
+    let output = Command::new(program).args(words).output();
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(String::from_utf8(output.stdout).unwrap())
 }
 
 fn end(process: &mut Option<Child>) {
