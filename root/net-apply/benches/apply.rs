@@ -330,7 +330,7 @@ fn system_calls() {
     let theirs = theirs.unwrap();
     println!("\n| system calls, 100 networks set up | ours | ip -batch |\n|---|---|---|");
     for call in [
-        "sendto", "sendmsg", "recvfrom", "recvmsg", "poll", "ioctl", "write", "total",
+        "sendto", "sendmsg", "recvfrom", "recvmsg", "ppoll", "ioctl", "write", "total",
     ] {
         let ours = calls(&busy, call).saturating_sub(calls(&idle, call));
         println!("| `{call}` | {ours} | {} |", calls(&theirs, call));

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test that cannot go on ends"
 )]
 
@@ -526,18 +527,17 @@ fn netns_options_of_bridges() {
             let LinkKind::Bridge(state) = host.current().links["b"].kind.clone() else {
                 panic!("no bridge");
             };
+            let stp = u8::from(state.stp).to_string();
             let now = match option {
-                "stp_state" => u8::from(state.stp).to_string(),
-                _ => match state.options.get(option) {
-                    Some(now) => now.clone(),
-                    None => {
-                        println!("skipped: {option}: bridges of this kernel have none");
-                        continue;
-                    }
-                },
+                "stp_state" => Some(&stp),
+                _ => state.options.get(option),
+            };
+            let Some(now) = now else {
+                println!("skipped: {option}: bridges of this kernel have none");
+                continue;
             };
             assert!(
-                net_model::bridge::same_value(&now, value),
+                net_model::bridge::same_value(now, value),
                 "{option}: {now}, not {value}"
             );
         }

@@ -5,6 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests: what fails here is a failed test"
 )]
 
@@ -131,11 +132,11 @@ impl Host {
         });
         let manager = start("NetworkManager", &["--no-daemon"]);
         let host = Self { manager, _bus: bus };
-        host.answers();
+        Self::answers();
         host
     }
 
-    fn answers(&self) {
+    fn answers() {
         wait_for("NetworkManager", || {
             let asked = Command::new("nmcli")
                 .args(["-t", "-f", "RUNNING", "general"])
@@ -150,7 +151,7 @@ impl Host {
     fn restart(&mut self) {
         self.manager.end(Duration::from_secs(10));
         self.manager = start("NetworkManager", &["--no-daemon"]);
-        self.answers();
+        Self::answers();
     }
 }
 

@@ -98,7 +98,8 @@ impl Host {
 
     pub(crate) fn current(&self) -> Current {
         let mut current = self.machine.current(soon()).unwrap();
-        current.nameservers = self.resolver.0.lock().unwrap().clone();
+        let servers = self.resolver.0.lock().unwrap();
+        current.nameservers.clone_from(&servers);
         current
     }
 
