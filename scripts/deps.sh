@@ -52,6 +52,9 @@ have_devmapper      | libdevmapper1.02.1         | device-mapper-libs
 have fence_ipmilan  | fence-agents               | fence-agents-ipmilan
 have ipmitool       | ipmitool                   | ipmitool
 have ipmi_sim       | openipmi                   | OpenIPMI-lanserv
+have dnsmasq        | dnsmasq-base               | dnsmasq
+have ip             | iproute2                   | iproute
+have nsenter        | util-linux                 | util-linux
 have awk            | mawk                       | gawk
 have_stomp_py       | python3-stomp              | -
 have_py_yaml        | python3-yaml               | python3-pyyaml

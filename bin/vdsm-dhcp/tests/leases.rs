@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use common::{Host, Peer, TABLE, client, passing, routes, rules, run, wait_for};
 use net_apply::dhcp::DhcpClients as _;
 use net_model::{Family, MAIN_TABLE};
@@ -22,14 +20,12 @@ fn served(host: &Host, more: &[&str]) -> Peer {
 }
 
 fn leased(host: &Host, link: &str) -> String {
-    let what = format!("a lease on {link}");
-    let until = Instant::now() + common::LONG;
-    wait_for(&what, || {
-        if Instant::now() + Duration::from_secs(2) > until {
-            println!("{}", host.log());
-        }
-        passing(link, V4).first().cloned()
-    })
+    let lease = || passing(link, V4).first().cloned();
+    common::wait_or(
+        &format!("a lease on {link}"),
+        || format!("the clients' log:\n{}", host.log()),
+        lease,
+    )
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "helpers of tests: what fails here is a failed test"
 )]
 
@@ -38,6 +40,7 @@ fn found(program: &str) -> String {
     exec::command::find(program).unwrap().display().to_string()
 }
 
+/// Says so and returns where this machine cannot run it.
 #[macro_export]
 macro_rules! need {
     () => {
@@ -64,13 +67,23 @@ pub fn run(line: &str) -> String {
 }
 
 /// Waits for a condition; says what was waited for if it does not come.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    wait_or(what, String::new, condition)
+}
+
+/// As [`wait_for`], and says more then.
+pub fn wait_or<T>(
+    what: &str,
+    more: impl Fn() -> String,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let until = Instant::now() + LONG;
     loop {
         if let Some(it) = condition() {
             return it;
         }
-        assert!(Instant::now() < until, "{what}: not within {LONG:?}");
+        let left = until > Instant::now();
+        assert!(left, "{what}: not within {LONG:?}; {}", more());
         thread::sleep(Duration::from_millis(50));
     }
 }

@@ -32,7 +32,7 @@ const SELDOM: Duration = Duration::from_mins(1);
 /// Where clients and helper meet, and what is started.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// Root's own folder, gone with the boot: `/run/supervdsmd/dhcp`.
+    /// Root's own folder, gone with the boot: `/run/supervdsm/dhcp`.
     pub folder: PathBuf,
     /// The client: `/usr/libexec/vdsm/vdsm-dhcp`.
     pub program: PathBuf,
@@ -45,7 +45,7 @@ pub struct ClientSettings {
 impl Default for ClientSettings {
     fn default() -> Self {
         Self {
-            folder: "/run/supervdsmd/dhcp".into(),
+            folder: "/run/supervdsm/dhcp".into(),
             program: "/usr/libexec/vdsm/vdsm-dhcp".into(),
             log: "/dev/null".into(),
             resolv: ResolvConf::system(),
