@@ -281,3 +281,125 @@ impl Meter {
         rates::rates(before.counters, now.counters, apart, now.speed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use net_model::BondState;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn name(name: &str) -> IfName {
+        IfName::new(name).expect("a name")
+    }
+
+    fn interface(kind: LinkKind, master: Option<&str>, speed: u32) -> Interface {
+        Interface {
+            kind,
+            mac: Mac::default(),
+            master: master.map(name),
+            up: true,
+            speed,
+            duplex: Duplex::Full,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A bond of two ports (1 and 10 Gbit/s) with a VLAN, beside a card with one, and a bridge.
+    fn host(mode: &str, active: Option<&str>) -> BTreeMap<IfName, Interface> {
+        let bond = BondState {
+            options: [("mode".to_owned(), mode.to_owned())].into(),
+            active_slave: active.map(name),
+            ..BondState::default()
+        };
+        let vlan = |parent: &str| LinkKind::Vlan {
+            parent: name(parent),
+            id: 7,
+        };
+        let all = [
+            ("eth0", interface(LinkKind::Nic, Some("bond0"), 1000)),
+            ("eth1", interface(LinkKind::Nic, Some("bond0"), 10_000)),
+            ("eth2", interface(LinkKind::Nic, None, 100)),
+            ("bond0", interface(LinkKind::Bond(bond), None, 0)),
+            ("bond0.7", interface(vlan("bond0"), None, 1)),
+            ("eth2.7", interface(vlan("eth2"), None, 100)),
+        ];
+        all.map(|(it, interface)| (name(it), interface)).into()
+    }
+
+    #[rstest]
+    #[case::round_robin("0", None, 11_000)]
+    #[case::active("1", Some("eth1"), 10_000)]
+    #[case::nobody_active("1", None, 0)]
+    #[case::active_is_gone("1", Some("eth9"), 0)]
+    #[case::broadcast("3", None, 1000)]
+    #[case::lacp("4", None, 11_000)]
+    fn a_bond_is_as_fast_as_its_mode_lets_it(
+        #[case] mode: &str,
+        #[case] active: Option<&str>,
+        #[case] speed: u32,
+    ) {
+        let all = host(mode, active);
+        let of = |it: &str| reckoned_speed(&name(it), &all[it], &all);
+        assert_eq!(of("bond0"), Some(speed));
+        assert_eq!(of("bond0.7"), Some(speed));
+        assert_eq!((of("eth0"), of("eth2.7")), (None, None), "their own");
+    }
+
+    #[test]
+    fn a_speed_that_is_not_known_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let told = |text: &str| {
+            fs::write(folder.path().join("speed"), text).expect("written");
+            speed(folder.path())
+        };
+        assert_eq!(speed(folder.path()), 0);
+        for (text, speed) in [
+            ("1000\n", 1000),
+            ("400000\n", 400_000),
+            ("-1\n", 0),
+            ("65535\n", 0),
+            ("4294967295\n", 0),
+            ("", 0),
+        ] {
+            assert_eq!(told(text), speed, "{text:?}");
+        }
+        fs::write(folder.path().join("duplex"), "half\n").expect("written");
+        assert_eq!(duplex(folder.path()).word(), "half");
+        assert_eq!(duplex(&folder.path().join("gone")).word(), "unknown");
+    }
+
+    #[test]
+    fn rates_come_from_two_looks_and_each_direction_is_its_own() {
+        let look = |at, rx_bytes, rx_dropped, tx_dropped| {
+            let mut eth0 = interface(LinkKind::Nic, None, 1000);
+            eth0.counters = Counters {
+                rx_bytes,
+                rx_dropped,
+                tx_dropped,
+                ..Counters::default()
+            };
+            Reading {
+                at: Duration::from_secs(at),
+                unix: at as f64,
+                interfaces: [(name("eth0"), eth0)].into(),
+            }
+        };
+        let mut meter = Meter::default();
+        assert_eq!(meter.statistics(), None);
+        meter.push(look(10, 1000, 5, 1));
+        meter.push(look(12, 2_001_000, 7, 1));
+        // A look that is older came late.
+        meter.push(look(11, 9, 9, 9));
+        let now = meter.statistics().expect("two looks");
+        assert_eq!((now.rx_dropped, now.tx_dropped), (7, 1));
+        let rates = now.interfaces["eth0"].rates.expect("two looks");
+        assert!(
+            (rates.rx_rate - 1e6).abs() < 1e-6 && rates.tx_rate.abs() < 1e-9,
+            "{rates:?}"
+        );
+        assert!((rates.rx_dropped - 1.0).abs() < 1e-9, "{rates:?}");
+    }
+}
