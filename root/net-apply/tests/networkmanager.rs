@@ -206,11 +206,9 @@ fn netns_what_is_ours_is_let_go_and_keeps_its_addresses() {
         || {
             let mut host = Host::new();
             bridge();
-            assert!(
-                state("given0").starts_with("connected"),
-                "{}",
-                state("given0")
-            );
+            wait_for("it is connected", || {
+                state("given0").starts_with("connected").then_some(())
+            });
             // Also of one that is not there yet.
             hold(&held(&["given0", "later0"]));
             assert_eq!(state("given0"), "unmanaged");

@@ -22,6 +22,8 @@ use super::{
 };
 use crate::{ApplyError, ResolvConf};
 
+/// Set by systemd (systemd.exec(5)).
+const JOURNAL: &str = "JOURNAL_STREAM";
 /// Between SIGTERM and SIGKILL: a client needs no time to end.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often dead clients are looked for.
@@ -140,6 +142,11 @@ impl Clients {
             .args(["--link", key.link.as_str(), "--family", family])
             .arg("--resolv-conf")
             .arg(self.settings.resolv.path());
+        // By this a client knows that there is a journal; programs get no environment by themselves.
+        let command = match std::env::var_os(JOURNAL) {
+            Some(journal) => command.env(JOURNAL, journal),
+            None => command,
+        };
         let log = self.settings.log.clone();
         let started = command.spawn_daemon(&Daemon { log });
         started
