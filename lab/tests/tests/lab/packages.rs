@@ -172,16 +172,23 @@ fn lab_package_a_crowd_starts_the_agent_and_nobody_is_refused() {
     });
 }
 
+/// About 50 connections a second, by one process: to start others costs an emulated host all it has.
+const LOAD: &str = "exec 4<> <(:); refused=0 made=0
+while [ ! -e /tmp/stop ]; do
+    if { exec 3<>/dev/tcp/127.0.0.1/54321; } 2>/tmp/why; then made=$((made+1)); exec 3>&-; else refused=$((refused+1)); cat /tmp/why; fi
+    read -r -t 0.02 -u 4
+done
+echo made $made refused $refused >/tmp/load.out
+";
+
 #[test]
 fn lab_package_restarts_and_crashes_refuse_nobody() {
     hosts::test("lab_package_restarts_and_crashes", |lab| -> Outcome {
         let host = installed(lab)?;
         assert_eq!(host.check_for(PING, LONG)?, "true");
         // Connections without end, of which none may be refused; a few whole calls beside.
-        let load = "cat >/root/load <<'E'\nrefused=0; made=0\nwhile [ ! -e /tmp/stop ]; do\n\
-                    if (exec 3<>/dev/tcp/127.0.0.1/54321) 2>/tmp/why; then made=$((made+1)); else refused=$((refused+1)); cat /tmp/why; fi\n\
-                    sleep 0.02\ndone\necho made $made refused $refused >/tmp/load.out\nE\n\
-                    setsid bash /root/load >/tmp/load.log 2>&1 </dev/null &";
+        host.write("/root/load", 0o755, LOAD)?;
+        let load = "setsid bash /root/load >/tmp/load.log 2>&1 </dev/null &";
         host.check(load)?;
         for _ in 0..2 {
             host.check_for("systemctl restart vdsmd", LONG)?;
