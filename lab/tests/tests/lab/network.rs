@@ -347,6 +347,7 @@ fn power_pulled(host: &Host, before: &str) -> Outcome {
                 host,
                 "setup \"$(gone 30)\" '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
             )?;
+            host.check("ip link set data1 down")?;
             same(before, &script(host, "fingerprint")?, "after the removal");
         }
         other => panic!("{other} networks are neither the ones before nor the ones after"),
@@ -386,6 +387,8 @@ fn rolled_back(host: &Host, before: &str) -> Outcome {
     assert_eq!(undone.code, 1, "{}", undone.stderr);
     assert!(script(host, "fingerprint")?.contains("\"wrong\""));
     host.check_for("vdsm-tool net-rollback", LONG)?;
+    // A card that was switched on for a network stays on.
+    host.check("ip link set data1 down")?;
     same(before, &script(host, "fingerprint")?, "after the rollback");
     let kept = host.check("ls /var/lib/vdsm/persistence/netconf/nets")?;
     assert_eq!(kept, "ovirtmgmt");
