@@ -119,6 +119,10 @@ fn netns_a_bridged_network_comes_and_goes() {
             assert_eq!(alone[key], caps[key], "{key}");
         }
 
+        let heard = twins.ok("Host.getLldp", json!({"filter": {"devices": ["veth_a"]}}));
+        let nobody = json!({"veth_a": {"enabled": false, "tlvs": []}});
+        assert_eq!(heard, nobody, "nobody listens on a pair");
+
         let seen = link("green").expect("ip sees it");
         assert_eq!(address_of(&seen), ["192.0.2.2/24"]);
         assert_eq!(seen["mtu"], 1400);

@@ -206,6 +206,7 @@ impl NetworkInfo {
 /// What is reckoned once for all interfaces.
 struct Teller<'a> {
     view: &'a View<'a>,
+    ways: ip::Ways<'a>,
     tops: BTreeMap<IfName, &'a Network>,
     ports: BTreeMap<&'a IfName, Vec<String>>,
 }
@@ -221,14 +222,14 @@ impl<'a> Teller<'a> {
         }
         Self {
             view,
+            ways: ip::Ways::new(view.current, view.root),
             tops: tops.map(|(top, _, network)| (top, network)).collect(),
             ports,
         }
     }
 
     fn ip(&self, name: &IfName, link: &Link) -> IpInfo {
-        let View { current, root, .. } = *self.view;
-        ip::of(current, root, name, link, self.tops.get(name).copied())
+        ip::of(&self.ways, name, link, self.tops.get(name).copied())
     }
 
     fn ports(&self, name: &IfName) -> Vec<String> {

@@ -4,7 +4,7 @@
 //! first address and the gateway against what it asked for. Others tell as upstream (`netinfo/addresses.py`,
 //! `netinfo/routes.py`).
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use net_model::{
     Address, Cidr, Config, Current, Family, IfName, Link, MAIN_TABLE, NetName, Network, Route,
@@ -45,20 +45,35 @@ pub(crate) fn tops(config: &Config) -> Vec<(IfName, &NetName, &Network)> {
         .collect()
 }
 
+/// What is asked about all links alike.
+pub(crate) struct Ways<'a> {
+    current: &'a Current,
+    root: Option<&'a RootState>,
+    /// Where the host's default routes lead.
+    defaults: BTreeSet<IpAddr>,
+}
+
+impl<'a> Ways<'a> {
+    pub(crate) fn new(current: &'a Current, root: Option<&'a RootState>) -> Self {
+        let routes = current.routes.iter();
+        let defaults = routes.filter(|it| it.table == MAIN_TABLE && is_gateway(it, Family::V4));
+        Self {
+            current,
+            root,
+            defaults: defaults.filter_map(|it| it.via).collect(),
+        }
+    }
+}
+
 /// Addresses of a link; `network` is ours that it carries.
-pub(crate) fn of(
-    current: &Current,
-    root: Option<&RootState>,
-    name: &IfName,
-    link: &Link,
-    network: Option<&Network>,
-) -> IpInfo {
+pub(crate) fn of(ways: &Ways<'_>, name: &IfName, link: &Link, network: Option<&Network>) -> IpInfo {
+    let Ways { current, root, .. } = *ways;
     let ipv4 = addresses(link, network, Family::V4);
     let ipv6 = addresses(link, network, Family::V6);
     let gateway = gateway(current, name, network, Family::V4);
     IpInfo {
         first: first(&ipv4, gateway, network),
-        is_default_route: gateway.is_some_and(|it| is_default(current, it)),
+        is_default_route: gateway.is_some_and(|it| ways.defaults.contains(&it)),
         gateway,
         ipv6_gateway: self::gateway(current, name, network, Family::V6),
         dhcpv4: dhcp(root, name, link, network, Family::V4),
@@ -132,11 +147,6 @@ fn gateway(
 fn only(mut all: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     let first = all.next()?;
     all.all(|it| it == first).then_some(first)
-}
-
-fn is_default(current: &Current, gateway: IpAddr) -> bool {
-    let mut routes = current.routes.iter();
-    routes.any(|it| it.table == MAIN_TABLE && is_gateway(it, Family::V4) && it.via == Some(gateway))
 }
 
 /// On ours: does root run a client (if root cannot be asked: was one asked for)? On others: is an address leased?
