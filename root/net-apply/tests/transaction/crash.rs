@@ -56,7 +56,7 @@ fn dies(deed: &str, dir: &Path, point: usize) -> bool {
 }
 
 fn each_point(deed: &str, every: usize, mut check: impl FnMut(&Path, usize)) -> usize {
-    let world = tempfile::tempdir().unwrap();
+    let world = crate::world::scratch();
     for point in (1..2000).step_by(every) {
         let dir = world.path().join(point.to_string());
         Host::with(&dir, &before());
@@ -103,7 +103,7 @@ fn killed_anywhere_in_a_change_it_is_made_or_it_is_not() {
 
 #[test]
 fn killed_while_undoing_it_is_undone() {
-    each_point("undo", 2, |dir, point| {
+    each_point("undo", 3, |dir, point| {
         let made = assert_recovers(dir, &format!("killed at {point}"));
         assert!(!made, "killed at {point}");
     });
@@ -111,7 +111,7 @@ fn killed_while_undoing_it_is_undone() {
 
 #[test]
 fn killed_while_recovering_it_recovers() {
-    each_point("confirm", 17, |dir, point| {
+    each_point("confirm", 23, |dir, point| {
         for again in (1..).step_by(5) {
             if !dies("recover", dir, again) {
                 break;
@@ -123,7 +123,7 @@ fn killed_while_recovering_it_recovers() {
 
 #[test]
 fn killed_while_restoring_the_next_restoration_converges() {
-    let world = tempfile::tempdir().unwrap();
+    let world = crate::world::scratch();
     for point in (1..2000).step_by(3) {
         let dir = world.path().join(point.to_string());
         // What was set up last and is not safe goes; what is safe and not there comes.

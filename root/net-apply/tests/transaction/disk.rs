@@ -47,11 +47,13 @@ fn worlds(dir: &Path, old: &Netconf) -> Vec<(&'static str, std::path::PathBuf)> 
     put(&target, old);
     symlink(target, &absolute).unwrap();
     let ours = link("ours");
-    let set = Set::open(&ours).unwrap();
-    for _ in 0..KEEP + 3 {
-        let prepared = set.prepare(old, &|_| ()).unwrap();
-        set.commit(&prepared, &|_| ()).unwrap();
+    for generation in 1..KEEP + 3 {
+        put(
+            &ours.with_file_name(format!("netconf.g{generation:07}")),
+            old,
+        );
     }
+    symlink(format!("netconf.g{:07}", KEEP + 2), &ours).unwrap();
     vec![
         ("plain", plain),
         ("theirs", theirs),

@@ -12,7 +12,7 @@ use privileged::{NetworkSet, PendingStage, Recovered, Refusal};
 use crate::world::{Faults, Host, after, before, change, ifname, net, soon, vlan_network};
 
 fn fresh() -> (tempfile::TempDir, Host) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::world::scratch();
     let host = Host::with(&dir.path().join("host"), &before());
     (dir, host)
 }

@@ -9,7 +9,7 @@ use crate::world::{Host, after, before, ifname, net, soon, vlan_network};
 
 /// The files say `persistent`; the kernel has `there`, which is what was set up last.
 fn booted(persistent: &Config, there: &Config) -> (tempfile::TempDir, Host) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::world::scratch();
     let host = Host::with(&dir.path().join("host"), there);
     let link = host.places().persistent;
     let set = net_apply::store::Set::open(&link).unwrap();
@@ -181,7 +181,7 @@ fn the_management_network_is_first_up_and_only_touched_if_it_differs() {
 
 #[test]
 fn no_persistent_set_is_an_empty_one() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = crate::world::scratch();
     let host = Host::with(&dir.path().join("host"), &Config::default());
     fs::remove_file(host.places().persistent).unwrap();
     let restored = host.all.restore(false, soon()).unwrap();

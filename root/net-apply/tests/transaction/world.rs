@@ -29,6 +29,12 @@ pub(crate) fn net(text: &str) -> NetName {
     NetName::new(text).unwrap()
 }
 
+/// In memory where there is such a folder: what a killed process has written is there, synced or not, and thousands of syncs
+/// take minutes on a disk. What needs a disk is in `disk.rs`.
+pub(crate) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_mins(2)
 }
