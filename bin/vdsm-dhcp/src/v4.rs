@@ -104,7 +104,7 @@ impl Held {
 }
 
 /// Waits for it; for ever, if there is none.
-pub(crate) async fn expiry(until: Option<Instant>) {
+async fn expiry(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,

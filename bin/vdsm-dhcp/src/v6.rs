@@ -6,10 +6,8 @@ use anyhow::{Context as _, Result};
 use mozim::{DhcpV6Client, DhcpV6Config, DhcpV6Lease, DhcpV6Mode, DhcpV6State};
 use net_apply::dhcp::{Lease, Session};
 use net_model::{Cidr, Nameserver};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
-
-use crate::v4::expiry;
 
 /// After a failure, or a lease that nobody may have.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -22,23 +20,31 @@ const MOST_SERVERS: usize = 6;
 
 /// Runs until the process ends.
 pub(crate) async fn run(session: &Arc<Session>) -> Result<()> {
-    let mut until = session.left().map(|left| Instant::now() + left);
     loop {
         let result = tokio::select! {
             result = serve(session) => result,
-            () = expiry(until) => session.lost().map_err(Into::into),
+            () = over(session) => session.lost().map_err(Into::into),
         };
         if let Err(error) = result {
             warn!("{error:#}");
         }
-        // A client that got a lease has told of the new end; one that got none goes on with the old.
-        let left = session.left();
-        until = left.map(|left| Instant::now() + left);
         sleep(PAUSE).await;
     }
 }
 
-/// Until something goes wrong, or the lease that an earlier client left is over.
+/// Waits until what is held is over, be it an earlier client's: a lease that comes meanwhile has another end.
+async fn over(session: &Session) {
+    const OFTEN: Duration = Duration::from_secs(10);
+    loop {
+        match session.left() {
+            Some(Duration::ZERO) => return,
+            Some(left) => sleep(left.min(OFTEN)).await,
+            None => sleep(OFTEN).await,
+        }
+    }
+}
+
+/// Until something goes wrong.
 async fn serve(session: &Session) -> Result<()> {
     let interface = session.interface();
     let source = loop {

@@ -134,6 +134,31 @@ fn netns_a_stop_that_was_cut_off_is_finished() {
 }
 
 #[test]
+fn netns_what_a_dead_client_left_holds_until_its_end() {
+    guard::in_network!(|| {
+        need!();
+        let mut host = Host::new();
+        let mut peer = served(&host, &[]);
+        host.start("c0", &client(V4, TABLE, false));
+        let address = leased(&host, "c0");
+        wait_for("rules", || (rules().len() == 2).then_some(()));
+        peer.end_server(0);
+        let dead = host.process("c0", "v4");
+        dead.signal(9).expect("killed");
+        wait_for("its end", || (!dead.is_alive()).then_some(()));
+        assert_eq!(passing("c0", V4), [address]);
+        host.soon_over("c0.v4");
+        host.again();
+        host.clients.heal();
+        wait_for("the end of the lease", || {
+            (passing("c0", V4).is_empty() && rules().is_empty()).then_some(())
+        });
+        host.end();
+        drop(peer);
+    });
+}
+
+#[test]
 fn netns_a_client_in_the_place_of_another_leaves_nothing_of_it() {
     guard::in_network!(|| {
         need!();

@@ -7,14 +7,6 @@ use net_model::{DhcpClient, Family, MAIN_TABLE};
 
 const V6: Family = Family::V6;
 
-fn no_ipv6() -> bool {
-    let missing = !std::path::Path::new("/proc/sys/net/ipv6").exists();
-    if missing {
-        println!("skipped: the kernel does no IPv6");
-    }
-    missing
-}
-
 /// As the executor sets it for networks with DHCPv6 or SLAAC that are not the default one.
 fn accept(link: &str, autoconf: u8) {
     for (name, value) in [
@@ -40,9 +32,6 @@ fn gateway(peer: &Peer) -> String {
 fn netns_dhcpv6_with_its_router() {
     guard::in_network!(|| {
         need!();
-        if no_ipv6() {
-            return;
-        }
         let host = Host::new();
         let mut peer = Peer::new();
         peer.cable("c0", "s0");
@@ -72,7 +61,7 @@ fn netns_dhcpv6_with_its_router() {
         });
         let default = format!("default (IPv6) via {router} dev c0 table {TABLE}");
         wait_for("the way out", || {
-            routes("c0").iter().any(|it| *it == default).then_some(())
+            routes("c0").contains(&default).then_some(())
         });
         let servers = || host.resolv().servers().unwrap_or_default();
         wait_for("a name server", || {
@@ -96,12 +85,53 @@ fn netns_dhcpv6_with_its_router() {
 }
 
 #[test]
+fn netns_what_a_dead_client_of_ipv6_left_is_taken_over_or_ends() {
+    guard::in_network!(|| {
+        need!();
+        let mut host = Host::new();
+        let mut peer = Peer::new();
+        peer.cable("c0", "s0");
+        accept("c0", 0);
+        peer.address("s0", "2001:db8:1::1/64");
+        let range = "--dhcp-range=2001:db8:1::100,2001:db8:1::1ff,64,2m";
+        peer.dnsmasq(host.folder.path(), "s0", &[range]);
+        host.start("c0", &client(V6, TABLE, false));
+        let first = wait_for("a lease", || passing("c0", V6).first().cloned());
+        wait_for("rules", || (rules().len() == 2).then_some(()));
+        for server in [true, false] {
+            if !server {
+                peer.end_server(0);
+            }
+            let dead = host.process("c0", "v6");
+            dead.signal(9).expect("killed");
+            wait_for("its end", || (!dead.is_alive()).then_some(()));
+            host.soon_over("c0.v6");
+            let leases = host.log().matches(" a lease ").count();
+            host.again();
+            host.clients.heal();
+            if server {
+                wait_for("a lease again", || {
+                    (host.log().matches(" a lease ").count() > leases).then_some(())
+                });
+                // The end that the dead one knew passes.
+                std::thread::sleep(std::time::Duration::from_secs(4));
+                assert_eq!(passing("c0", V6), [first.clone()]);
+                assert_eq!(rules().len(), 2);
+            } else {
+                wait_for("the end of the lease", || {
+                    (passing("c0", V6).is_empty() && rules().is_empty()).then_some(())
+                });
+            }
+        }
+        host.end();
+        drop(peer);
+    });
+}
+
+#[test]
 fn netns_a_renumbered_network_and_its_rules() {
     guard::in_network!(|| {
         need!();
-        if no_ipv6() {
-            return;
-        }
         let host = Host::new();
         let mut peer = Peer::new();
         peer.cable("c0", "s0");
@@ -142,9 +172,6 @@ fn netns_a_renumbered_network_and_its_rules() {
 fn netns_the_default_network_leaves_routes_to_the_kernel() {
     guard::in_network!(|| {
         need!();
-        if no_ipv6() {
-            return;
-        }
         let host = Host::new();
         let mut peer = Peer::new();
         peer.cable("c0", "s0");

@@ -30,6 +30,9 @@ pub fn missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("needs root".to_owned());
     }
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        return Some("the kernel does no IPv6".to_owned());
+    }
     let programs = ["ip", "unshare", "nsenter", "sleep", "dnsmasq"];
     let missing = programs.iter().find(|it| exec::command::find(it).is_none());
     missing.map(|it| format!("{it} is not here"))
@@ -237,6 +240,16 @@ impl Host {
                 .collect();
             Process::find(digits.parse().ok()?).filter(Process::is_alive)
         })
+    }
+
+    /// A dead client's lease is over in three seconds.
+    pub fn soon_over(&self, client: &str) {
+        let path = self.folder.path().join(format!("dhcp/{client}.brought"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (head, end) = text.rsplit_once("\"until\":").unwrap();
+        assert!(end.starts_with(|it: char| it.is_ascii_digit()), "{text}");
+        let soon = observe::clock::monotonic().as_secs() + 3;
+        std::fs::write(&path, format!("{head}\"until\":{soon}}}")).unwrap();
     }
 
     /// Ends all that still runs, and collects it.
