@@ -23,6 +23,16 @@ const CONFIG: &str =
 /// The gateway that the other host is.
 const PEER: &str = "192.0.2.2";
 
+/// The lab's interfaces tell no speed, and a port without one takes part in no aggregate.
+const SPEED: &str = "SUBSYSTEM==\"net\", ACTION==\"add\", ATTR{address}==\"52:54:00:1a:0[0-7]:*\", \
+                     RUN+=\"/usr/sbin/ethtool -s $name speed 1000 duplex full\"\n";
+
+fn with_speed(host: &Host) -> Result<(), LabError> {
+    host.write("/etc/udev/rules.d/70-lab-speed.rules", 0o644, SPEED)?;
+    host.check("udevadm control --reload; for nic in data0 data1; do ethtool -s $nic speed 1000 duplex full; done")?;
+    Ok(())
+}
+
 /// Host 1 with the product and an interface in each of these networks.
 fn agent(lab: &Lab, networks: &[&Network]) -> Result<Host, LabError> {
     let mut builder = lab.host(1).layer(&lab.installed()?);
@@ -41,6 +51,7 @@ fn peer(lab: &Lab, networks: [&Network; 2], mode: &str) -> Result<Host, LabError
     let host = lab.host(2).nic(networks[0]).nic(networks[1]).start()?;
     host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
     host.write("/root/network.sh", 0o644, include_str!("../../network.sh"))?;
+    with_speed(&host)?;
     host.check(&format!(
         "modprobe bonding max_bonds=0; ip link add bond0 type bond mode {mode} miimon 100 && \
          for nic in data0 data1; do ip link set $nic down; ip link set $nic master bond0; done && \
@@ -100,6 +111,7 @@ fn lab_network_stack_is_kept_over_a_reboot_and_brought_back_from_drift() {
         let (a, b, c) = (lab.network()?, lab.network()?, lab.network()?);
         let host = agent(lab, &[&a, &b, &c])?;
         let other = peer(lab, [&a, &b], "802.3ad lacp_rate fast")?;
+        with_speed(&host)?;
         script(&host, STACK)?;
         stack_works(&host)?;
         script(
