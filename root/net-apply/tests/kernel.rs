@@ -346,6 +346,40 @@ fn netns_a_card_that_vanishes_midway() {
 }
 
 #[test]
+fn netns_links_that_go_together_leave_others_alone() {
+    guard::in_network!(|| {
+        cards(1);
+        // Somebody has the number that ours get before they go.
+        ip("link add other type bridge\nlink set other group 1986294637\n");
+        let host = Host::new();
+        let before = host.current();
+        let names = ["b0", "b1", "b2", "b3"];
+        let make: Vec<Step> = names.iter().flat_map(|it| [bridge(it), up(it)]).collect();
+        let unmake: Vec<Step> = names
+            .iter()
+            .flat_map(|name| {
+                let link = ifname(name);
+                let down = Step::SetDown { link: link.clone() };
+                [down, Step::DeleteLink { name: link }]
+            })
+            .collect();
+        for alone in [false, true] {
+            if !alone {
+                host.steps(&make).unwrap();
+                host.steps(&unmake).unwrap();
+                assert_eq!(differences(&before, &host.current()), [""; 0]);
+            }
+            host.steps(&make).unwrap();
+            host.steps(&[master("eth0", "b2")]).unwrap();
+            let failed = host.machine.undo(&unmake, soon());
+            assert!(failed.is_empty(), "{failed:?}");
+            assert_eq!(differences(&before, &host.current()), [""; 0]);
+            ip("link set other group default\n");
+        }
+    });
+}
+
+#[test]
 fn netns_no_time_left() {
     guard::in_network!(|| {
         let host = Host::new();

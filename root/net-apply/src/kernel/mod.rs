@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net_model::{Current, IfName, Planned, Step};
+use net_model::{Current, Planned, Step};
 use netlink::NetlinkError;
 use observe::network::Indexes;
 
@@ -88,6 +88,15 @@ impl KernelMachine {
         outcome
     }
 
+    /// Runs each, whatever becomes of the others; answers what failed.
+    fn one_by_one(&self, talk: &mut Talk, steps: Vec<(usize, &Step)>) -> Vec<(usize, ApplyError)> {
+        let mut failed = Vec::new();
+        for step in steps {
+            failed.extend(lanes::run(self, talk, vec![Lane::new(vec![step])]).failed);
+        }
+        failed
+    }
+
     /// What is no business of the kernel.
     fn elsewhere(&self, step: &Step, until: Instant) -> Result<(), ApplyError> {
         match step {
@@ -146,22 +155,19 @@ impl Machine for KernelMachine {
         let all: Vec<&Step> = steps.iter().collect();
         let mut failed = Vec::new();
         for part in removal::parts(&mut talk, &all) {
-            if let Part::Removals(places) = &part {
-                let _ = removal::together(&mut talk, deletes(&all, places.clone()));
-            }
-            for place in part.places() {
-                let step = all.get(place).map(|step| (place, *step));
-                let lane = Lane::new(step.into_iter().collect());
-                failed.extend(lanes::run(self, &mut talk, vec![lane]).failed);
-            }
+            let together = matches!(part, Part::Removals(_));
+            let some = part
+                .places()
+                .filter_map(|place| Some((place, *all.get(place)?)));
+            let (links, others): (Vec<_>, Vec<_>) =
+                some.partition(|(_, step)| together && removal::deleted(step).is_some());
+            failed.extend(self.one_by_one(&mut talk, others));
+            let names = links.iter().filter_map(|(_, step)| removal::deleted(step));
+            let _ = removal::together(&mut talk, names);
+            failed.extend(self.one_by_one(&mut talk, links));
         }
         failed.into_iter().map(|(_, error)| error).collect()
     }
-}
-
-fn deletes<'a>(all: &'a [&'a Step], places: Range<usize>) -> impl Iterator<Item = &'a IfName> {
-    let some = all.get(places).unwrap_or_default().iter();
-    some.filter_map(|step| removal::deleted(step))
 }
 
 fn first_fails(steps: &[Planned], source: NetlinkError) -> Result<(), Halted> {

@@ -349,14 +349,18 @@ fn any_match(class: u32) -> Vec<u8> {
     .concat()
 }
 
-/// All queueing disciplines; none if the kernel has none at all.
+/// All of a kind. None if the kernel has no shaping at all; none, too, if what is there is beyond us: it is not ours.
+fn dump(talk: &mut Talk, request: &Message) -> Result<Vec<Message>, NetlinkError> {
+    match talk.dump(request) {
+        Err(NetlinkError::Malformed { .. }) => Ok(Vec::new()),
+        Err(NetlinkError::Refused { source }) if source.is(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        all => all,
+    }
+}
+
+/// All queueing disciplines.
 fn disciplines(talk: &mut Talk) -> Result<Vec<TcMessage>, NetlinkError> {
-    let all = match talk.dump(&Message::GetQueueDiscipline(TcMessage::default())) {
-        Err(NetlinkError::Refused { source }) if source.is(Errno::OPNOTSUPP) => {
-            return Ok(Vec::new());
-        }
-        all => all?,
-    };
+    let all = dump(talk, &Message::GetQueueDiscipline(TcMessage::default()))?;
     let all = all.into_iter().filter_map(|it| match it {
         Message::NewQueueDiscipline(it) => Some(it),
         _ => None,
@@ -377,7 +381,10 @@ fn of_device(
     let untagged = handle(root, UNTAGGED_CLASS);
     let leaf = of_it().find(|it| it.header.parent == untagged);
     let asked = leaf.is_some_and(|it| it.header.handle.major == UNTAGGED_CLASS);
-    let all = talk.dump(&Message::GetTrafficClass(TcMessage::with_index(index)))?;
+    let all = dump(
+        talk,
+        &Message::GetTrafficClass(TcMessage::with_index(index)),
+    )?;
     let mut shaping = Shaping {
         root: Some(root),
         ..Shaping::default()

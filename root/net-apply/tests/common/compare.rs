@@ -7,7 +7,8 @@ use net_model::{Current, Family, IfName, Link, LinkKind, RA_PROTOCOL, Route, bon
 /// What differs between what the model says (or what was) and what the kernel has, in few words.
 ///
 /// Not compared: what the model does not know (carriers, the hardware address of a bridge that nobody gave one,
-/// attributes of bridges and bonds that nobody set), and what IPv6 makes by itself.
+/// attributes of bridges and bonds that nobody set; the hardware addresses of bonds, of their ports and VLANs, which
+/// depend on who came in first, and on the mode), and what IPv6 makes by itself.
 pub(crate) fn differences(model: &Current, real: &Current) -> Vec<String> {
     let mut all = Vec::new();
     let names: BTreeSet<&IfName> = model.links.keys().chain(real.links.keys()).collect();
@@ -47,8 +48,17 @@ fn routes(state: &Current) -> BTreeSet<Route> {
     all.cloned().collect()
 }
 
-/// Has it the least hardware address of its ports, as a bridge has that nobody gave one?
+/// Has it its hardware address from others: a bridge that nobody gave one the least of its ports, bonds and what is
+/// in or on them that of the first port?
 fn follows(name: &IfName, link: &Link, state: &Current) -> bool {
+    let is_bond = |name: &IfName| {
+        let link = state.links.get(name);
+        link.is_some_and(|it| matches!(it.kind, LinkKind::Bond(_)))
+    };
+    let above_bond = matches!(&link.kind, LinkKind::Vlan { parent, .. } if is_bond(parent));
+    if is_bond(name) || above_bond || link.master.as_ref().is_some_and(is_bond) {
+        return true;
+    }
     let ports = state.ports_of(name).filter_map(|it| state.links.get(it));
     let least = ports.map(|it| it.mac).min();
     matches!(link.kind, LinkKind::Bridge(_)) && least == Some(link.mac)
