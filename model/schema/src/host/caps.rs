@@ -158,7 +158,7 @@ wire! {
         /// What cinderlib needs to connect.
         connector_info: Option<BTreeMap<String, serde_json::Value>>,
         /// What a host may lack (iSCSI, sanlock, Open vSwitch, ...), by name; looked for at each call. Not of VDSM.
-        features: BTreeMap<String, Feature>,
+        features: Option<BTreeMap<String, Feature>>,
     }
 
     /// Something of the host that the agent does without if need be.

@@ -111,7 +111,7 @@ pub(super) fn capabilities(
         last_client_iface,
         boot_time: None,
         connector_info: None,
-        features: host.optional.into_iter().map(optional).collect(),
+        features: Some(host.optional.into_iter().map(optional).collect()),
     }
 }
 
