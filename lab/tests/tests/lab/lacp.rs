@@ -17,7 +17,8 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Emulated hosts are slow, and busy ones slower: deadlines are for what hangs.
 const LONG: Duration = Duration::from_mins(10);
-const CONFIG: &str = "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n[supervdsm]\nrequest_timeout = 120\n";
+const CONFIG: &str =
+    "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n[supervdsm]\nrequest_timeout = 120\n";
 
 fn agent(lab: &Lab) -> Result<Host, LabError> {
     let host = lab.host(1).layer(&lab.installed()?).start()?;
