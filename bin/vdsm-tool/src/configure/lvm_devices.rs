@@ -33,10 +33,12 @@ pub(crate) fn absent(world: &World) -> Option<String> {
     if !world.has_program("lvm") {
         return Some("lvm is not installed".to_owned());
     }
-    if !world.has_program("lvmdevices") {
-        return Some("this LVM knows no devices file (2.03.12 and later do)".to_owned());
+    if !world.is_live() {
+        return Some("devices are looked at on the host itself only".to_owned());
     }
-    (!world.is_live()).then(|| "devices are looked at on the host itself only".to_owned())
+    // By its first name: Debian 12 ships no links for the commands about devices.
+    let knows = ask("lvm", &["vgimportdevices", "--help"]).is_ok();
+    (!knows).then(|| "this LVM knows no devices file (2.03.12 and later do)".to_owned())
 }
 
 /// What has to change.

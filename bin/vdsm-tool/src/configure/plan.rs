@@ -161,7 +161,7 @@ impl Change {
             Self::Certificates => super::certificates::make(world),
             Self::LvmDevices(groups) => {
                 live(world)?;
-                let import = |group| Command::new("vgimportdevices").arg(group);
+                let import = |group| Command::new("lvm").arg("vgimportdevices").arg(group);
                 groups.iter().try_for_each(|group| run(import(group)))
             }
             Self::Sebools(names) => {

@@ -64,7 +64,8 @@ pub(super) fn capabilities(
         nested_virtualization: host.nested,
         emulated_machines: host.machines,
         hba_inventory: hbas(host.iscsi_initiator.as_ref(), host.fc_hosts),
-        iscsi_initiator_name: host.iscsi_initiator,
+        // A host without iSCSI says so, as upstream does.
+        iscsi_initiator_name: Some(host.iscsi_initiator.unwrap_or_default()),
         // Engine's only word for it.
         vm_types: words(&["kvm"]),
         mem_size: Str(host.memory_mib),
