@@ -22,8 +22,8 @@ use libvirt::{Deadlines, DomainCapabilitiesQuery, Libvirt, LibvirtConfig};
 use rustix::process::{Signal, kill_process};
 use uuid::Uuid;
 use vm_model::ports::{
-    DomainRunState, GuestRequest, Hypervisor, HypervisorError, HypervisorEvent, HypervisorResult,
-    LifecycleEvent, VmId, XmlKind,
+    DomainRunState, DomainStats, GuestRequest, Hypervisor, HypervisorError, HypervisorEvent,
+    HypervisorResult, LifecycleEvent, VmId, XmlKind,
 };
 
 const URI: &str = "http://example.org/vm/1.0";
@@ -199,8 +199,7 @@ fn check_metadata(libvirt: &Libvirt, id: VmId) {
 }
 
 fn check_stats(libvirt: &Libvirt, id: VmId) {
-    all_sampled(libvirt, 1);
-    let stats = libvirt.all_stats().unwrap();
+    let stats = all_sampled(libvirt, 1);
     let sample = &stats[0];
     assert_eq!(
         (sample.id, sample.state.unwrap().state),
@@ -442,15 +441,16 @@ fn session_statistics_pass_by_domains_that_hang_and_take_them_back() {
     all_sampled(&libvirt, 6);
 }
 
-/// QEMU is slow to answer while it starts.
-fn all_sampled(libvirt: &Libvirt, count: usize) {
+/// QEMU is slow to answer while it starts, and tells late of having been stopped for a moment: one that is not seen
+/// to run has no sample. Answers the samples that were whole.
+fn all_sampled(libvirt: &Libvirt, count: usize) -> Vec<DomainStats> {
+    let mut stats = Vec::new();
     eventually("all are sampled", || {
-        let stats = libvirt.all_stats().unwrap();
-        stats.len() == count
-            && stats
-                .iter()
-                .all(|sample| sample.blocks[0].rd_reqs.is_some())
+        stats = libvirt.all_stats().unwrap();
+        let whole = |sample: &DomainStats| sample.blocks[0].rd_reqs.is_some();
+        stats.len() == count && stats.iter().all(whole)
     });
+    stats
 }
 
 #[test]

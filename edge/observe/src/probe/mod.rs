@@ -6,7 +6,7 @@
 //!   (echo requests through its interface; where it has no address: root asks by ARP or neighbour solicitation)
 //! ```
 //!
-//! States of a network in the loop: waiting for its next sample, or asking ([`flight`]: sockets that live for one sample
+//! States of a network in the loop: waiting for its next sample, or asking (`flight.rs`: sockets that live for one sample
 //! and end with its first answer, so that 200 networks that answer have hardly a socket open). Networks start at
 //! different times of their intervals. What the loop cannot ask for lack of permission is no sample: a host that may not
 //! send echo requests has no networks that are down.
