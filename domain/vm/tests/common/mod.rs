@@ -17,7 +17,7 @@ use vm_model::{
     exit::ExitInfo,
     ports::{Pdiv, VmId},
     preprocess::{Accelerator, HostFacts, HostOptions, SourceLabels},
-    stats::{RunningStats, StatsBody},
+    stats::{GuestInfo, RunningStats, StatsBody},
     status::VmStatus,
 };
 
@@ -103,6 +103,18 @@ impl Agent {
 
     pub(crate) fn wait_status(&self, id: VmId, status: VmStatus) -> VmEvent {
         self.wait(id, |event| event.status == status)
+    }
+
+    /// Waits until the guest itself has begun anew: that it shall is told a moment before, without details.
+    pub(crate) fn wait_reboot(&self, id: VmId) -> GuestInfo {
+        let reboots = |event: &VmEvent| {
+            event.status == VmStatus::RebootInProgress
+                && matches!(event.detail, StatusDetail::Guest(_))
+        };
+        match self.wait(id, reboots).detail {
+            StatusDetail::Guest(guest) => guest,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(crate) fn wait_down(&self, id: VmId) -> ExitInfo {
