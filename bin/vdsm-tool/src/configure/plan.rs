@@ -161,7 +161,9 @@ impl Change {
             Self::Certificates => super::certificates::make(world),
             Self::LvmDevices(groups) => {
                 live(world)?;
-                let import = |group| Command::new("lvm").arg("vgimportdevices").arg(group);
+                // The switch comes last, and without it LVM writes no devices file.
+                let switched = ["vgimportdevices", "--config", "devices/use_devicesfile=1"];
+                let import = |group| Command::new("lvm").args(switched).arg(group);
                 groups.iter().try_for_each(|group| run(import(group)))
             }
             Self::Sebools(names) => {
