@@ -36,8 +36,7 @@ pub(crate) fn ifname(text: &str) -> IfName {
     IfName::new(text).unwrap()
 }
 
-/// DHCP clients that only remember that they run, end with their interface, and take away what came for a time when
-/// they are stopped.
+/// DHCP clients that only remember that they run, and end with their interface.
 #[derive(Default)]
 pub(crate) struct FakeDhcp(Mutex<BTreeMap<IfName, Vec<DhcpClient>>>);
 
@@ -61,19 +60,8 @@ impl DhcpClients for FakeDhcp {
     }
 
     fn stop(&self, link: &IfName, family: Family, _: Instant) -> Result<(), ApplyError> {
-        let mut all = self.0.lock().unwrap();
-        let Some(clients) = all.get_mut(link) else {
-            return Ok(());
-        };
-        let before = clients.len();
-        clients.retain(|it| it.family != family);
-        if clients.len() < before {
-            let version = match family {
-                Family::V4 => "-4",
-                Family::V6 => "-6",
-            };
-            let flush = format!("addr flush dev {link} dynamic scope global\n");
-            batch(Command::new("ip").arg(version), &flush);
+        if let Some(clients) = self.0.lock().unwrap().get_mut(link) {
+            clients.retain(|it| it.family != family);
         }
         Ok(())
     }
