@@ -124,12 +124,11 @@ fn options(kind: &LinkKind) -> BTreeMap<String, String> {
     }
 }
 
-/// Those that last; those of IPv4 have an order. One that is there for a time is its router's or its server's: the
-/// model takes it away with the DHCP client of its family, a client only what it brought itself.
+/// Those of IPv4 have an order.
 fn addresses(link: &Link, family: Family) -> String {
     let all = link.addresses.iter();
-    let all = all.filter(|it| it.cidr.family() == family && !it.is_link_local() && !it.dynamic);
-    let mut all: Vec<_> = all.map(|it| it.cidr).collect();
+    let all = all.filter(|it| it.cidr.family() == family && !it.is_link_local());
+    let mut all: Vec<_> = all.map(|it| (it.cidr, it.dynamic)).collect();
     if family == Family::V6 {
         all.sort();
     }
