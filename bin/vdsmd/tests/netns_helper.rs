@@ -18,18 +18,21 @@ use std::{
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use common::{Caller, Serving, storage::Storage, wait_for};
+use common::{
+    Caller, Serving,
+    programs::{AGENT, command, end, port_of},
+    storage::Storage,
+    wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// `nobody`, as whom the agent runs.
-const AGENT: u32 = 65_534;
 /// `[supervdsm] request_timeout`.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// The agent may not use the folder.
@@ -187,27 +190,6 @@ impl Drop for Host {
         end(&mut self.agent);
         end(&mut self.helper);
     }
-}
-
-fn end(process: &mut Option<Child>) {
-    if let Some(mut process) = process.take() {
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-}
-
-fn command(program: &Path, conf: &Path) -> Command {
-    #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
-    let mut command = Command::new(program);
-    command.arg("--config").arg(conf);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
-/// The port that a log tells of.
-fn port_of(log: &str) -> Option<u16> {
-    let line = log.lines().find(|line| line.contains("listening"))?;
-    line.rsplit_once(':')?.1.trim().parse().ok()
 }
 
 /// Owner, group and mode.

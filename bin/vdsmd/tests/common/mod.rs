@@ -11,6 +11,7 @@ pub mod hang;
 pub mod mounts;
 pub mod networks;
 pub mod params;
+pub mod programs;
 pub mod session;
 pub mod storage;
 pub mod wire;

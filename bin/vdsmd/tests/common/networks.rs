@@ -24,10 +24,11 @@ use rustix::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Caller, Serving, wait_for};
-
-/// `nobody`, as whom the agent runs.
-const AGENT: u32 = 65_534;
+use super::{
+    Caller, Serving,
+    programs::{AGENT, command, end, port_of},
+    wait_for,
+};
 
 /// Agent and helper on one configuration, each a process of its own; and the peers of their cards.
 pub struct Twins {
@@ -334,27 +335,6 @@ fn try_run(program: &str, words: &[&str]) -> Result<String, String> {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
     Ok(String::from_utf8(output.stdout).unwrap())
-}
-
-fn end(process: &mut Option<Child>) {
-    if let Some(mut process) = process.take() {
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-}
-
-fn command(program: &Path, conf: &Path) -> Command {
-    #[expect(clippy::disallowed_methods, reason = "a test starts what it tests")]
-    let mut command = Command::new(program);
-    command.arg("--config").arg(conf);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    command
-}
-
-/// The port that a log tells of.
-fn port_of(log: &str) -> Option<u16> {
-    let line = log.lines().find(|line| line.contains("listening"))?;
-    line.rsplit_once(':')?.1.trim().parse().ok()
 }
 
 /// As Engine asks for a network with a bridge and one address.
