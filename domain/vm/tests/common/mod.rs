@@ -11,7 +11,7 @@ use sim::{
     watch::{EventLog, SimClock},
 };
 use uuid::Uuid;
-use vm::{CreateRequest, Ports, VmConfig, VmManager};
+use vm::{CreateRequest, Ports, ShutdownRequest, VmConfig, VmManager};
 use vm_model::{
     events::{StatusDetail, VmEvent},
     exit::ExitInfo,
@@ -236,4 +236,15 @@ pub(crate) fn xml(n: u32, disks: &[Pdiv]) -> String {
          <ovirt-vm:resumeBehavior>auto_resume</ovirt-vm:resumeBehavior>{metadata}\
          </ovirt-vm:vm></metadata></domain>"
     )
+}
+
+/// How a guest is asked to end or begin anew; `timeout` in ms.
+pub(crate) fn shutdown(force: bool, reboot: bool, timeout: u64) -> ShutdownRequest {
+    ShutdownRequest {
+        delay: Duration::ZERO,
+        message: "bye".to_owned(),
+        reboot,
+        timeout: Duration::from_millis(timeout),
+        force,
+    }
 }
