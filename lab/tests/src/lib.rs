@@ -1,6 +1,8 @@
 //! What tests of the installed product on lab hosts have in common. The tests are in `tests/lab/`, a module for each
-//! subject; `docs/lab.md` tells how to write one.
+//! subject; `docs/lab.md` tells how to write one. [`network`] is for tests of networks.
 #![forbid(unsafe_code)]
+
+pub mod network;
 
 use hosts::{Host, Lab, Result};
 

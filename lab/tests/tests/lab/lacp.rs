@@ -2,46 +2,13 @@
 //! answers (TODO 23). The peers are real: network namespaces of the same host, joined by veth pairs, which upstream's default
 //! `fake_nics` lets stand in for cards.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "helpers of tests are tests"
-)]
-
-use std::time::Duration;
-
-use hosts::{Host, Lab, LabError};
+use hosts::Host;
+use lab_tests::network::{LONG, agent, script, until};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Emulated hosts are slow, and busy ones slower: deadlines are for what hangs.
-const LONG: Duration = Duration::from_mins(10);
-const CONFIG: &str =
-    "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n[supervdsm]\nrequest_timeout = 120\n";
-
-fn agent(lab: &Lab) -> Result<Host, LabError> {
-    let host = lab.host(1).layer(&lab.installed()?).start()?;
-    host.write("/etc/vdsm/vdsm.conf.d/90-lab.conf", 0o644, CONFIG)?;
-    host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
-    host.write("/root/network.sh", 0o644, include_str!("../../network.sh"))?;
-    Ok(host)
-}
-
-fn words(words: &str) -> String {
-    format!(". /root/agent.sh; . /root/network.sh; {words}")
-}
-
-fn script(host: &Host, text: &str) -> Result<String, LabError> {
-    host.check_for(&words(text), LONG)
-}
-
-fn until(host: &Host, what: &str, text: &str) -> Result<(), LabError> {
-    host.wait_until(what, &words(text), LONG)
-}
-
 /// Capabilities, through a filter of jq.
-fn told(host: &Host, filter: &str) -> Result<String, LabError> {
+fn told(host: &Host, filter: &str) -> hosts::Result<String> {
     script(
         host,
         &format!("call Host.getNetworkCapabilities | jq -c '{filter}'"),
@@ -67,7 +34,7 @@ bond peer bond1 b0 b1
 #[test]
 fn lab_lacp_is_told_as_an_unprivileged_agent_sees_it() {
     hosts::test("lab_lacp", |lab| -> Outcome {
-        let host = agent(lab)?;
+        let host = agent(lab, &[])?;
         host.check(BONDS)?;
         script(&host, "call Host.ping2 >/dev/null")?;
         let user = host.check("stat -c %U /proc/$(pgrep -xo vdsmd)/stat")?;
@@ -196,7 +163,7 @@ fn states(devices: &str, state: &str) -> String {
 #[test]
 fn lab_network_that_does_not_answer_is_told_down() {
     hosts::test("lab_reachability", |lab| -> Outcome {
-        let host = agent(lab)?;
+        let host = agent(lab, &[])?;
         host.check(PEER)?;
         script(&host, PROBED)?;
         let all = "\"veth_p0\",\"veth_p0.7\",\"veth_p0.8\",\"veth_q0\"";

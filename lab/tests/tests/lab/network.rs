@@ -13,13 +13,10 @@
 use std::time::Duration;
 
 use hosts::{Host, Lab, LabError, Network};
+use lab_tests::network::{LONG, agent, put_words, script, until};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// Emulated hosts are slow, and busy ones slower: deadlines are for what hangs.
-const LONG: Duration = Duration::from_mins(10);
-const CONFIG: &str =
-    "[rpc]\nhandshake_timeout = 300\n[sanlock]\nmode = local\n[supervdsm]\nrequest_timeout = 120\n";
 /// The gateway that the other host is.
 const PEER: &str = "192.0.2.2";
 
@@ -33,24 +30,10 @@ fn with_speed(host: &Host) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Host 1 with the product and an interface in each of these networks.
-fn agent(lab: &Lab, networks: &[&Network]) -> Result<Host, LabError> {
-    let mut builder = lab.host(1).layer(&lab.installed()?);
-    for network in networks {
-        builder = builder.nic(network);
-    }
-    let host = builder.start()?;
-    host.write("/etc/vdsm/vdsm.conf.d/90-lab.conf", 0o644, CONFIG)?;
-    host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
-    host.write("/root/network.sh", 0o644, include_str!("../../network.sh"))?;
-    Ok(host)
-}
-
 /// Host 2, a plain one: a bond of two ports, addresses without and with a VLAN.
 fn peer(lab: &Lab, networks: [&Network; 2], mode: &str) -> Result<Host, LabError> {
     let host = lab.host(2).nic(networks[0]).nic(networks[1]).start()?;
-    host.write("/root/agent.sh", 0o644, include_str!("../../agent.sh"))?;
-    host.write("/root/network.sh", 0o644, include_str!("../../network.sh"))?;
+    put_words(&host)?;
     with_speed(&host)?;
     host.check(&format!(
         "modprobe bonding max_bonds=0; ip link add bond0 type bond mode {mode} miimon 100 && \
@@ -61,22 +44,6 @@ fn peer(lab: &Lab, networks: [&Network; 2], mode: &str) -> Result<Host, LabError
          ip addr add 198.51.100.2/24 dev bond0.7"
     ))?;
     Ok(host)
-}
-
-/// Runs a script in the words of both files.
-fn script(host: &Host, words: &str) -> Result<String, LabError> {
-    host.check_for(
-        &format!(". /root/agent.sh; . /root/network.sh; {words}"),
-        LONG,
-    )
-}
-
-fn until(host: &Host, what: &str, words: &str) -> Result<(), LabError> {
-    host.wait_until(
-        what,
-        &format!(". /root/agent.sh; . /root/network.sh; {words}"),
-        LONG,
-    )
 }
 
 /// What the two states have not in common, for a message.
