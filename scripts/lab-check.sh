@@ -97,9 +97,7 @@ netns_tests() {
 guest() { VDSM_GUEST=$(demo/guest/build.sh) && [ -e "$VDSM_GUEST" ]; }
 
 harness() {
-    cargo clippy --locked --no-deps -p hosts -p lab-tests --all-targets --features lab-tests/lab -- -D warnings &&
-        cargo build --locked -p hosts &&
-        cargo test --locked -p lab-tests --features lab --no-run
+    cargo build --locked -p hosts && cargo test --locked -p lab-tests --features lab --no-run
 }
 
 installed() {
@@ -108,14 +106,20 @@ installed() {
     "$target/debug/vdsm-lab" layer installed --hosts 2 --script lab/tests/installed.sh --file "${packages[-1]}"
 }
 
+# How many tests at once: two, as hosts often wait for themselves; if there is memory for two hosts of each.
+side_by_side() {
+    local free
+    free=$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
+    if [ -n "${LAB_JOBS:-}" ]; then echo "$LAB_JOBS"; elif [ "${free:-0}" -ge 9 ]; then echo 2; else echo 1; fi
+}
+
 run_tests() { # filters...
     local log=$logs/tests.log start=$SECONDS status
     printf '== tests\n'
-    # One at a time: a lab host keeps two processors busy. The exit code goes through a file: a pipeline that
-    # ends in "|| true" has none of its own.
+    # The exit code goes through a file: a pipeline that ends in "|| true" has none of its own.
     {
         cargo test --locked -p lab-tests --features lab --no-fail-fast --color never -- \
-            --test-threads=1 --show-output "$@" 2>&1
+            --test-threads="$(side_by_side)" --show-output "$@" 2>&1
         echo $? >"$logs/tests.status"
     } | tee "$log" |
         grep --line-buffered -E '^test .*|^lab: |^(ok|FAILED)$|^test result|^error|^---- ' || true
@@ -151,6 +155,11 @@ nothing_is_left() {
     return $status
 }
 
+# What all of it takes on disk.
+disk() {
+    du -shc --exclude=lost+found "$cache" "$target"/{package,lab-check,lab} 2>/dev/null | sed 's/^/disk  /'
+}
+
 part programs scripts/deps.sh --lab
 image_begins
 part harness harness
@@ -165,5 +174,6 @@ image_ends
 part installed installed
 run_tests "$@"
 part leftovers nothing_is_left
+noted ok disk 0 "$(disk | awk '$3 == "total" { print $2 }') in $cache and $target/{package,lab-check,lab}"
 noted total all $((SECONDS - began)) ""
 finish

@@ -16,7 +16,7 @@ server='{"storagepoolID":"'$none'","domainType":4,"connectionParams":[{"id":"'$n
 call() { # Namespace.verb [JSON]: the answer. As Engine does, it asks again while the agent says that it still starts (99).
     local said
     for _ in {1..200}; do
-        { said=$(vdsm-client --timeout 300 -o json "${1%.*}" "${1#*.}" -f - <<<"${2:-{\}}" 2>&1 >&3); } 3>&1 && return
+        { said=$(vdsm-client --timeout 600 -o json "${1%.*}" "${1#*.}" -f - <<<"${2:-{\}}" 2>&1 >&3); } 3>&1 && return
         [[ $said == *code=99,* ]] || break
         sleep 1
     done

@@ -19,11 +19,11 @@ const SMALL: u64 = 128 << 10;
 /// That disk in a host.
 const DISK: &str = "/dev/disk/by-id/virtio-transfer";
 
-/// A command's deadline, if nothing was said.
-const COMMAND: Duration = Duration::from_mins(5);
+/// A command's deadline, if nothing was said: for what hangs. On a busy machine everything takes ten times as long.
+const COMMAND: Duration = Duration::from_mins(10);
 
 impl Host {
-    /// Runs a shell command line as root, for at most 5 minutes. Any exit code is `Ok`. What it leaves in the background
+    /// Runs a shell command line as root, for at most 10 minutes. Any exit code is `Ok`. What it leaves in the background
     /// must not hold its output: `setsid x >/dev/null 2>&1 &`.
     pub fn run(&self, command: &str) -> Result<Output> {
         self.run_for(command, COMMAND)

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use crate::{Host, shell};
 
 /// How long each of the questions may take on a host that may be in any state.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The file that an answer goes to, and the command that gives it.
 const QUESTIONS: [(&str, &str); 8] = [

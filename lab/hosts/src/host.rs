@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const BOOT: Duration = Duration::from_mins(12);
 
 /// How long a start from memory may take before the host is booted instead.
-const WAKE: Duration = Duration::from_mins(4);
+const WAKE: Duration = Duration::from_mins(5);
 
 /// What a host starts from.
 #[derive(Debug, Clone)]

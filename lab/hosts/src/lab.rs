@@ -21,6 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     Disk, Host, HostBuilder, Image, LabError, Layer, Network, Result, evidence, image::lab_dir,
+    tidy,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -29,7 +30,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 static LIFE: Mutex<Option<File>> = Mutex::new(None);
 
 /// How long what was ended may take to vanish from the table of processes.
-const VANISH: Duration = Duration::from_secs(5);
+const VANISH: Duration = Duration::from_secs(15);
 
 /// One test's hosts, disks and networks. All of it ends when this is dropped.
 #[derive(Debug)]
@@ -194,9 +195,11 @@ fn is_owned(dir: &Path) -> bool {
     })
 }
 
-/// Takes away what killed runs left, in the lab's folder. Every [`Lab::start`] does so, too.
+/// Takes away what killed runs left, in the lab's folder (every [`Lab::start`] does so, too), and what nobody has used for
+/// days.
 pub fn clear() {
     clear_dead(&lab_dir().join("run"));
+    tidy::tidy();
 }
 
 /// Takes away what killed labs left.

@@ -39,6 +39,7 @@ mod shell;
 mod snapshot;
 mod standing;
 mod testing;
+mod tidy;
 
 pub use builder::HostBuilder;
 pub use disk::Disk;

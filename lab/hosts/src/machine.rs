@@ -25,11 +25,11 @@ use crate::{
     shell::quoted,
 };
 
-/// How long the monitor may take for one command.
-const MONITOR: Duration = Duration::from_mins(1);
+/// How long the monitor may take for one command, and a guest to let go of a device: for what hangs.
+const MONITOR: Duration = Duration::from_mins(5);
 
 /// How long saving or loading a memory snapshot may take.
-const MIGRATION: Duration = Duration::from_mins(3);
+const MIGRATION: Duration = Duration::from_mins(10);
 
 /// Bytes of a log's end that go into an error.
 const TAIL: u64 = 4000;

@@ -26,6 +26,7 @@ use crate::{
     plan::{DEVICES, TRANSFER},
     shell,
     testing::note,
+    tidy,
 };
 
 /// How long a recipe may take.
@@ -135,6 +136,7 @@ impl Layer {
             memory: dir.join("memory"),
         };
         if dir.is_dir() {
+            tidy::mark(&dir);
             return Ok(origin);
         }
         fs::create_dir_all(&self.dir).map_err(LabError::file("make", &self.dir))?;

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Instant,
 };
 
 use crate::Lab;
@@ -19,30 +20,40 @@ pub fn test<E: Into<Box<dyn Error>>>(name: &str, body: impl FnOnce(&Lab) -> Resu
         Ok(lab) => lab,
         Err(error) => fail(&chain(&error)),
     };
+    let began = Instant::now();
     match catch_unwind(AssertUnwindSafe(|| body(&lab))) {
         Ok(Ok(())) => {
             if let Err(error) = lab.finish() {
                 fail(&chain(&error));
             }
+            note(&format!("{name}: {}", figures(began)));
         }
         Ok(Err(error)) => {
-            tell(&lab);
+            tell(&lab, began);
             drop(lab);
             fail(&chain(error.into().as_ref()));
         }
         Err(panic) => {
-            tell(&lab);
+            tell(&lab, began);
             drop(lab);
             resume_unwind(panic);
         }
     }
 }
 
-fn tell(lab: &Lab) {
+/// How long a test took, and how busy the machine is.
+fn figures(began: Instant) -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default();
+    format!("{:.0} s, load {load}", began.elapsed().as_secs_f64())
+}
+
+fn tell(lab: &Lab, began: Instant) {
     let folder = lab.collect();
     note(&format!(
-        "{} failed: evidence in {}",
+        "{} failed after {}: evidence in {}",
         lab.name(),
+        figures(began),
         folder.display()
     ));
 }

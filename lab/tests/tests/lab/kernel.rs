@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hosts::LabError;
 
-const LONG: Duration = Duration::from_mins(10);
+const LONG: Duration = Duration::from_mins(12);
 
 #[test]
 fn lab_kernel_and_daemons_do_their_work() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hosts::{Host, Lab, LabError, Network, Result};
 
-const LONG: Duration = Duration::from_mins(5);
+const LONG: Duration = Duration::from_mins(12);
 
 /// Hosts 1 and 2 with 10.77.0.1 and 10.77.0.2 on `data0`.
 fn pair(lab: &Lab, network: &Network, disk: &hosts::Disk) -> Result<[Host; 2]> {
