@@ -68,6 +68,7 @@ have ssh            | openssh-client             | openssh-clients
 have ssh-keygen     | openssh-client             | openssh-clients
 have dpkg-deb       | dpkg                       | dpkg
 have dpkg-shlibdeps | dpkg-dev                   | dpkg-dev
+have rpmbuild       | rpm                        | rpm-build
 '
 
 missing() { # column of the package: prints the packages that are missing

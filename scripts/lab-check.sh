@@ -38,7 +38,7 @@ part() { # name, command...: runs it with its output in a log; shows the log's e
     shift
     printf '== %s\n' "$name"
     if "$@" >"$log" 2>&1; then
-        noted ok "$name" $((SECONDS - start)) ""
+        noted ok "$name" $((SECONDS - start)) "$(grep -m1 '^skipped: ' "$log")"
     else
         failed=1
         noted FAILED "$name" $((SECONDS - start)) "$log"
@@ -164,6 +164,7 @@ part programs scripts/deps.sh --lab
 image_begins
 part harness harness
 part package package
+part rpm packaging/rpm-check.sh PROFILE=release
 part guest guest
 export VDSM_GUEST
 part netns netns_tests
