@@ -49,21 +49,3 @@ fn lab_kernel_and_daemons_do_their_work() {
         Ok::<_, LabError>(())
     });
 }
-
-/// A host without open-iscsi can get it, without any network.
-#[test]
-fn lab_open_iscsi_is_missing_until_installed() {
-    hosts::test("lab_open_iscsi_is_missing_until_installed", |lab| {
-        let host = lab.host(1).start()?;
-        assert!(!host.run("command -v iscsiadm")?.success());
-        host.check_for(
-            "cd /var/lib/lab/debs && DEBIAN_FRONTEND=noninteractive dpkg -i libisns*.deb libopeniscsiusr*.deb open-iscsi*.deb",
-            LONG,
-        )?;
-        assert!(
-            host.check("iscsiadm --version")?
-                .contains("iscsiadm version")
-        );
-        Ok::<_, LabError>(())
-    });
-}
