@@ -14,6 +14,8 @@ logs=$target/lab-check
 cache=${LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/vdsm-rs/lab}
 mkdir -p "$logs"
 rm -f "$logs"/*.log "$logs"/*.status "$logs"/summary
+exec 8>"$logs/lock"
+flock -n 8 || { echo "lab-check: another one of this tree is under way" >&2; exit 1; }
 failed=0
 summary=()
 began=$SECONDS
@@ -138,20 +140,26 @@ run_tests() { # filters...
     fi
 }
 
-# Tests leave nothing behind: no process that knows the lab's folder of running hosts, no file in it.
+# Tests leave nothing behind: no folder of running hosts, no process that knows one. Another run beside this one holds the
+# lock of its folder; all of ours have ended.
 nothing_is_left() {
-    local pid status=0
-    for pid in /proc/[0-9]*; do
-        if tr '\0' '\n' <"$pid/cmdline" 2>/dev/null | grep -qF "$cache/run/"; then
-            printf 'a process is left: %s: %s\n' "${pid#/proc/}" "$(tr '\0' ' ' <"$pid/cmdline" | cut -c1-300)"
-            status=1
+    local folder pid status=0
+    for folder in "$cache"/run/*; do
+        case $folder in *.lock) continue ;; esac
+        [ -e "$folder" ] || continue
+        if [ -e "$folder.lock" ] && ! flock -n "$folder.lock" true; then
+            printf 'of another run: %s\n' "$folder"
+            continue
         fi
-    done
-    if [ -n "$(ls -A "$cache/run" 2>/dev/null)" ]; then
         printf 'files are left:\n'
-        find "$cache/run" -maxdepth 2 | head -n 40
+        find "$folder" -maxdepth 2 | head -n 40
         status=1
-    fi
+        for pid in /proc/[0-9]*; do
+            if tr '\0' '\n' <"$pid/cmdline" 2>/dev/null | grep -qF "$folder/"; then
+                printf 'a process is left: %s: %s\n' "${pid#/proc/}" "$(tr '\0' ' ' <"$pid/cmdline" | cut -c1-300)"
+            fi
+        done
+    done
     return $status
 }
 
@@ -173,6 +181,9 @@ export VDSM_NETNS_TESTS
 image_ends
 "$target/debug/vdsm-lab" clear
 part installed installed
+# By its own name: another run may install another package meanwhile.
+LAB_LAYER=$(tail -n 1 "$logs/installed.log")
+export LAB_LAYER
 run_tests "$@"
 part leftovers nothing_is_left
 noted ok disk 0 "$(disk | awk '$3 == "total" { print $2 }') in $cache and $target/{package,lab-check,lab}"

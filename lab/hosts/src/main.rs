@@ -64,7 +64,7 @@ enum Verb {
         /// The host's number
         host: u8,
     },
-    /// Makes a layer: what a script, run among these files, makes of a pristine host
+    /// Makes a layer: what a script, run among these files, makes of a pristine host. Prints its name, for LAB_LAYER
     Layer {
         /// Its name
         name: String,
@@ -123,6 +123,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("cannot read {}", script.display()))?;
             let layer = Layer::make(&Image::current()?, &name, &files, &script)?;
             prepare(&layer, hosts)?;
+            say(&layer.name());
         }
     }
     Ok(ExitCode::SUCCESS)

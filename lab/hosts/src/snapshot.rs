@@ -102,6 +102,12 @@ impl Layer {
         fs::rename(&new, &recipe).map_err(LabError::file("rename", &new))
     }
 
+    /// Its name: no other layer of this image has it.
+    pub fn name(&self) -> String {
+        let name = self.dir.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     fn recipe(&self) -> PathBuf {
         self.dir.join("recipe")
     }
@@ -145,6 +151,7 @@ impl Layer {
         if !dir.is_dir() {
             self.snapshot(&dir, number, shape)?;
         }
+        tidy::mark(&dir);
         Ok(origin)
     }
 
@@ -178,8 +185,7 @@ impl Layer {
 
     fn make_snapshot(&self, new: &Path, number: u8, shape: Shape) -> Result<()> {
         let started = std::time::Instant::now();
-        let layer = self.dir.file_name().unwrap_or_default().display();
-        note(&format!("lab{number}: making the snapshot {layer}"));
+        note(&format!("lab{number}: making the snapshot {}", self.name()));
         let recipe = self.recipe();
         let origin = if recipe.is_dir() {
             Self::pristine(&self.image).origin(number, shape)?
@@ -213,7 +219,8 @@ impl Layer {
     }
 }
 
-/// Takes away earlier layers of this name: each package that was ever tested would keep some hundred megabytes.
+/// Takes away earlier layers of this name: each package that was ever tested would keep some hundred megabytes. One that
+/// was used within the last hours stays, since another run may be at it.
 fn forget_older(layers: &Path, name: &str, keep: &Path) {
     let Ok(entries) = fs::read_dir(layers) else {
         return;
@@ -225,8 +232,9 @@ fn forget_older(layers: &Path, name: &str, keep: &Path) {
         key.is_some_and(|key| key.len() == 16 && key.chars().all(|c| c.is_ascii_hexdigit()))
     };
     for entry in entries.filter_map(std::result::Result::ok) {
-        if older(&entry.file_name().to_string_lossy()) && entry.path() != keep {
-            let _ = fs::remove_dir_all(entry.path());
+        let layer = entry.path();
+        if older(&entry.file_name().to_string_lossy()) && layer != keep && !tidy::in_use(&layer) {
+            let _ = fs::remove_dir_all(layer);
         }
     }
 }
@@ -300,12 +308,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keep = dir.path().join("installed-00000000000000aa");
         let old = dir.path().join("installed-00000000000000bb");
+        let used = dir.path().join("installed-00000000000000cc");
         let other = dir.path().join("installed-too-00000000000000bb");
-        for layer in [&keep, &old, &other] {
-            fs::create_dir(layer).unwrap();
+        for layer in [&keep, &old, &used.join("lab1-00"), &other] {
+            fs::create_dir_all(layer).unwrap();
         }
+        tidy::mark(&used.join("lab1-00"));
         forget_older(dir.path(), "installed", &keep);
         assert!(keep.exists() && other.exists());
+        assert!(used.exists(), "another run is at it");
         assert!(!old.exists());
     }
 

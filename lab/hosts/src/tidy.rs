@@ -45,6 +45,15 @@ pub(crate) fn tidy() {
     }
 }
 
+/// Was one of this layer's snapshots used within the last two hours?
+pub(crate) fn in_use(layer: &Path) -> bool {
+    let now = observe::clock::now_unix_f64();
+    let mut marks = folders(layer)
+        .into_iter()
+        .filter(|snapshot| snapshot.join(MARK).exists());
+    marks.any(|snapshot| now - last_used(&snapshot) < 7200.0)
+}
+
 fn forget_if_old(dir: &Path, now: f64) {
     let seconds = now - last_used(dir);
     if seconds > DAYS * 86_400.0 {
