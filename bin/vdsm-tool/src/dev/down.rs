@@ -22,6 +22,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The same for libvirt: told to end while it still starts it may not hear, and it holds nothing to lose.
 const LIBVIRT_GRACE: Duration = Duration::from_secs(3);
 
+/// So many looks in a row must find nobody.
+const CLEAN_LOOKS: usize = 2;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
 /// What was ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -135,14 +139,20 @@ fn end_guests(layout: &Layout) -> Result<usize> {
 }
 
 /// Ends processes that no file names: those whose `XDG_RUNTIME_DIR`, `HOME` or the like lies beneath.
+///
+/// One look is not enough: a process that forks while the list is read, or is within its exec, is not seen. libvirt's
+/// daemon starts QEMUs to ask what they can, and may end with one of them half started.
 fn end_others(layout: &Layout) -> Result<usize> {
     let mut count = 0;
-    for process in beneath(&layout.dir) {
-        count += usize::from(end(
-            "a process beneath the folder",
-            Some(process),
-            LIBVIRT_GRACE,
-        )?);
+    let mut clean = 0;
+    while clean < CLEAN_LOOKS {
+        let found = beneath(&layout.dir);
+        clean = if found.is_empty() { clean + 1 } else { 0 };
+        for process in found {
+            let what = "a process beneath the folder";
+            count += usize::from(end(what, Some(process), LIBVIRT_GRACE)?);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
     }
     Ok(count)
 }
