@@ -16,11 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use exec::{Child, Command};
 use net_model::{
     IfName, NetName,
     probe::{Cause, ProbeConfig, Sample},
 };
+use netns::{LONG, Peer, eventually, ip};
 use observe::{
     network::{
         counters::{self, Meter},
@@ -28,58 +28,6 @@ use observe::{
     },
     probe::{Prober, Report, Solicitor, Watched},
 };
-
-const LONG: Duration = Duration::from_mins(1);
-
-fn ip(lines: &str) {
-    batch(Command::new("ip"), lines);
-}
-
-fn batch(ip: Command, lines: &str) {
-    let output = ip.args(["-batch", "-"]).stdin(lines).timeout(LONG).run();
-    let output = output.unwrap();
-    assert!(output.exit.success(), "{lines}\n{}", output.stderr_text());
-}
-
-/// The other end: the network of a process that sleeps.
-struct Peer(Child);
-
-impl Peer {
-    fn new() -> Self {
-        let sleep = Command::new("sleep").arg("3600").private_network();
-        Self(sleep.die_with_parent().spawn().unwrap())
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let pid = self.0.pid().to_string();
-        Command::new("nsenter").args(["-t", &pid, "-n", "--", program])
-    }
-
-    fn ip(&self, lines: &str) {
-        batch(self.command("ip"), lines);
-    }
-
-    fn sysctl(&self, name: &str, value: &str) {
-        let script = format!("echo {value} > /proc/sys/net/{name}");
-        let shell = self.command("sh").args(["-c", &script]);
-        assert!(shell.timeout(LONG).run().unwrap().exit.success(), "{name}");
-    }
-
-    /// A link to it: `ours` here, `theirs` there.
-    fn link(&self, ours: &str, theirs: &str) {
-        let pid = self.0.pid();
-        ip(&format!(
-            "link add {ours} type veth peer name {theirs} netns {pid}\nlink set {ours} up"
-        ));
-        self.ip(&format!("link set {theirs} up"));
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.0.end(Duration::from_secs(1));
-    }
-}
 
 fn let_ping() {
     fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
@@ -193,14 +141,6 @@ fn netns_counters_are_the_kernels() {
         let down = || !counters::read(LONG, &[]).unwrap().interfaces[&nic("vt0")].up;
         eventually("the link goes down", down);
     });
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < end, "never: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Collects news until this one has come.

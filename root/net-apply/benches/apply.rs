@@ -3,7 +3,8 @@
 //! cannot set, are left out on its side and told apart on ours.
 //!
 //! Bridges over ends of veth pairs; and, where the kernel has them, VLANs of one card with a bridge each.
-//! `cargo bench -p net-apply --bench apply` as root; nothing of the machine's network is touched.
+//! `cargo bench -p net-apply --bench apply` as root; nothing of the machine's network is touched. With `-- calls` system calls and
+//! messages of netlink alone are counted.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,16 +23,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Host, LONG, Other, can_make, ifname, ip, kernel_defaults, soon};
+use common::{Host, ifname, kernel_defaults, soon};
 use exec::Command;
 use net_apply::Machine as _;
 use net_model::{
     Base, BridgeConfig, Config, Current, Desired, Ip, NetName, Network, Planned, Scope, Step,
     Tables, VlanId, plan,
 };
+use netns::{LONG, Peer, can_make, ip};
 
 /// Set in the process that measures; names what it is to do.
 const TASK: &str = "NET_BENCH_TASK";
+/// How many networks are traced.
+const NUMBER: &str = "NET_BENCH_NUMBER";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -41,8 +45,10 @@ enum Kind {
 
 fn main() {
     match env::var(TASK).as_deref() {
+        Err(_) if env::args().any(|it| it == "calls") => outside("calls"),
         Err(_) => outside("all"),
         Ok("all") => measure_all(),
+        Ok("calls") => system_calls(),
         Ok(task) => count(task),
     }
 }
@@ -111,7 +117,7 @@ fn config(kind: Kind, number: u32) -> Config {
 }
 
 /// The cards, up, with their far ends in another network.
-fn make_world(kind: Kind, number: u32, peers: &Other) {
+fn make_world(kind: Kind, number: u32, peers: &Peer) {
     kernel_defaults();
     let cards = if kind == Kind::Cards { number } else { 1 };
     let (mut here, mut there) = (String::new(), String::new());
@@ -208,7 +214,7 @@ fn tables(kind: Kind, number: u32, host: &Host) -> Tables {
 }
 
 fn measure(kind: Kind, number: u32) {
-    let (here, like, peers) = (Other::new(), Other::new(), Other::new());
+    let (here, like, peers) = (Peer::new(), Peer::new(), Peer::new());
     let ours = here.within(|| {
         make_world(kind, number, &peers);
         let host = Host::new();
@@ -216,7 +222,7 @@ fn measure(kind: Kind, number: u32) {
         changes(kind, number).map(|change| go(&host, change, &tables))
     });
     drop(here);
-    let peers = Other::new();
+    let peers = Peer::new();
     like.within(|| make_world(kind, number, &peers));
     for it in ours {
         let lines: String = it.steps.iter().filter_map(|it| line(&it.step)).collect();
@@ -293,9 +299,29 @@ fn rule_words(rule: &net_model::Rule) -> String {
     words
 }
 
-/// System calls of a hundred networks set up, by `strace -c`.
+/// System calls, messages of netlink among them, of networks set up, by `strace -c`.
 fn system_calls() {
-    const NUMBER: u32 = 100;
+    println!("\n| networks | what | ours | ip -batch |\n|---|---|---|---|");
+    for number in [10, 100, 1000] {
+        let Some([idle, busy, theirs]) = traces(number) else {
+            println!("skipped: system calls: there is no strace");
+            return;
+        };
+        let ours = |call: &str| calls(&busy, call).saturating_sub(calls(&idle, call));
+        let sum = |all: &[&str], of: &dyn Fn(&str) -> u64| all.iter().map(|it| of(it)).sum::<u64>();
+        for (what, all) in [
+            ("messages sent", &["sendto", "sendmsg"][..]),
+            ("messages received", &["recvfrom", "recvmsg"]),
+            ("system calls", &["total"]),
+        ] {
+            let (ours, theirs) = (sum(all, &ours), sum(all, &|call| calls(&theirs, call)));
+            println!("| {number} | {what} | {ours} | {theirs} |");
+        }
+    }
+}
+
+/// Counts of all but the run, of everything, and of `ip -batch`.
+fn traces(number: u32) -> Option<[String; 3]> {
     let folder = tempfile::tempdir().unwrap();
     let lines = folder.path().join("lines");
     let traced = |program: &str, args: &[&str], task: &str| {
@@ -306,6 +332,7 @@ fn system_calls() {
             .arg(program)
             .args(args)
             .env(TASK, task)
+            .env(NUMBER, number.to_string())
             .env("NET_BENCH_LINES", &lines);
         let output = command.timeout(LONG).run().ok()?;
         assert!(output.exit.success(), "{}", output.stderr_text());
@@ -313,28 +340,17 @@ fn system_calls() {
     };
     let program = env::current_exe().unwrap();
     let program = program.to_str().unwrap();
-    let (idle, busy) = (Other::new(), Other::new());
-    let idle = idle.within(|| traced(program, &[], "idle"));
-    let Some((idle, busy)) = idle.zip(busy.within(|| traced(program, &[], "run"))) else {
-        println!("skipped: system calls: there is no strace");
-        return;
-    };
-    let like = Other::new();
-    let peers = Other::new();
+    let within = |task: &str| Peer::new().within(|| traced(program, &[], task));
+    let (idle, busy) = (within("idle")?, within("run")?);
+    let like = Peer::new();
+    let peers = Peer::new();
     let theirs = like.within(|| {
-        make_world(Kind::Cards, NUMBER, &peers);
+        make_world(Kind::Cards, number, &peers);
         let ip = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"];
         let ip = ip.into_iter().find(|it| fs::exists(it).is_ok_and(|it| it));
         traced(ip.unwrap(), &["-batch", lines.to_str().unwrap()], "")
-    });
-    let theirs = theirs.unwrap();
-    println!("\n| system calls, 100 networks set up | ours | ip -batch |\n|---|---|---|");
-    for call in [
-        "sendto", "sendmsg", "recvfrom", "recvmsg", "ppoll", "ioctl", "write", "total",
-    ] {
-        let ours = calls(&busy, call).saturating_sub(calls(&idle, call));
-        println!("| `{call}` | {ours} | {} |", calls(&theirs, call));
-    }
+    })?;
+    Some([idle, busy, theirs])
 }
 
 /// The number before a name in a table of `strace -c`.
@@ -349,12 +365,12 @@ fn calls(table: &str, name: &str) -> u64 {
 
 /// What is traced: everything but the run, or everything.
 fn count(task: &str) {
-    const NUMBER: u32 = 100;
-    let peers = Other::new();
-    make_world(Kind::Cards, NUMBER, &peers);
+    let number = env::var(NUMBER).unwrap().parse().unwrap();
+    let peers = Peer::new();
+    make_world(Kind::Cards, number, &peers);
     let host = Host::new();
-    let tables = tables(Kind::Cards, NUMBER, &host);
-    let [change, ..] = changes(Kind::Cards, NUMBER);
+    let tables = tables(Kind::Cards, number, &host);
+    let [change, ..] = changes(Kind::Cards, number);
     let desired = Desired {
         before: change.before,
         after: change.after,

@@ -8,54 +8,13 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use exec::{Child, Command};
 use net_apply::arp::{self, ArpError, Owner};
 use net_model::IfName;
-
-const LONG: Duration = Duration::from_mins(1);
-
-fn batch(ip: Command, lines: &str) {
-    let output = ip.args(["-batch", "-"]).stdin(lines).timeout(LONG).run();
-    let output = output.unwrap();
-    assert!(output.exit.success(), "{lines}\n{}", output.stderr_text());
-}
-
-fn ip(lines: &str) {
-    batch(Command::new("ip"), lines);
-}
-
-/// The other end: the network of a process that sleeps.
-struct Peer(Child);
-
-impl Peer {
-    fn new() -> Self {
-        let sleep = Command::new("sleep").arg("3600").private_network();
-        Self(sleep.die_with_parent().spawn().unwrap())
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let pid = self.0.pid().to_string();
-        Command::new("nsenter").args(["-t", &pid, "-n", "--", program])
-    }
-
-    fn ip(&self, lines: &str) {
-        batch(self.command("ip"), lines);
-    }
-
-    fn shell(&self, script: &str) -> String {
-        let output = self.command("sh").args(["-c", script]).timeout(LONG).run();
-        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.0.end(Duration::from_secs(1));
-    }
-}
+use netns::{LONG, Peer, ip};
 
 fn ask(device: &str, targets: &[&str], wait: Duration) -> Result<Vec<Owner>, ArpError> {
     let targets: Vec<IpAddr> = targets.iter().map(|it| it.parse().unwrap()).collect();
@@ -70,22 +29,19 @@ fn who(owners: &[Owner]) -> BTreeSet<String> {
 fn netns_who_has_an_address_answers_one_who_has_none() {
     guard::in_network!(|| {
         let peer = Peer::new();
-        let pid = peer.0.pid();
+        let pid = peer.pid();
         // We have no address at all, as a bridge of guests has none.
         ip(&format!(
             "link add vtbr type bridge\nlink add vt0 type veth peer name vt1 netns {pid}\n\
              link set vt0 master vtbr\nlink set vt0 up\nlink set vtbr up"
         ));
-        peer.shell("echo 0 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
-        peer.ip(
-            "link set vt1 address 02:00:00:00:00:77\nlink set vt1 up\naddress add 192.0.2.2/24 dev vt1\n\
-             address add 2001:db8::2/64 dev vt1 nodad\naddress add fe80::2/64 dev vt1 nodad",
-        );
-        let six = !peer
-            .shell("ip -6 address show dev vt1 scope global")
-            .is_empty();
         let mut targets = vec!["192.0.2.2"];
-        if six {
+        peer.ip("link set vt1 address 02:00:00:00:00:77\nlink set vt1 up\naddress add 192.0.2.2/24 dev vt1");
+        if Path::new("/proc/sys/net/ipv6").exists() {
+            peer.sysctl("ipv6/conf/vt1/disable_ipv6", "0");
+            peer.ip(
+                "address add 2001:db8::2/64 dev vt1 nodad\naddress add fe80::2/64 dev vt1 nodad",
+            );
             targets.extend(["2001:db8::2", "fe80::2"]);
         } else {
             println!("skipped: IPv6: this kernel has none");
@@ -102,7 +58,7 @@ fn netns_who_has_an_address_answers_one_who_has_none() {
             assert_eq!(owner.mac.to_string(), "02:00:00:00:00:77", "{owner:?}");
         }
         // Nobody learned an address from us.
-        let learned = peer.shell("ip -4 neigh show");
+        let learned = peer.run("ip -4 neigh show");
         assert!(learned.trim().is_empty(), "{learned}");
         // One who is not there, among others.
         let some = ask("vtbr", &["192.0.2.2", "192.0.2.9"], Duration::from_secs(3)).unwrap();

@@ -24,20 +24,21 @@ use std::{
     time::Duration,
 };
 
-use common::{Host, Other, compare::differences, eventually, ifname, ip, kernel_defaults, soon};
+use common::{Host, compare::differences, ifname, kernel_defaults, soon};
 use net_apply::Machine as _;
 use net_model::{
     Base, BridgeConfig, Config, Current, Desired, Ip, NetName, Network, Scope, StaticRoute, Step,
     Tables, plan, validate,
 };
+use netns::{Peer, eventually, ip};
 
 struct Lan {
-    router: Other,
-    client: Other,
+    router: Peer,
+    client: Peer,
 }
 
 fn lan() -> Lan {
-    let (router, client) = (Other::new(), Other::new());
+    let (router, client) = (Peer::new(), Peer::new());
     let pid = router.pid();
     ip(&format!(
         "link add eth0 type veth peer name r0 netns {pid}

@@ -12,17 +12,15 @@
 use std::{
     env, fs,
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
 use exec::{Child, Command, ExecError, Stdio};
 use net_apply::managers::{Held, Managers};
 use net_model::IfName;
+use netns::{LONG, run, wait_for};
 use rustix::mount::{MountFlags, mount};
 
-/// A bound for what hangs, not a measure: the machine may be busy.
-const LONG: Duration = Duration::from_mins(3);
 const MARK: &str = "VDSM_TEST_NETWORKMANAGER";
 const OURS: &str = "/etc/NetworkManager/conf.d/vdsm-rs.conf";
 const FOLDERS: [&str; 3] = ["/run", "/etc/NetworkManager", "/var/lib/NetworkManager"];
@@ -69,27 +67,6 @@ fn apart(name: &str, test: impl FnOnce()) {
     }
 }
 
-fn run(line: &str) -> String {
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (program, args) = words.split_first().unwrap();
-    let output = Command::new(program).args(args).run().unwrap();
-    let output = output
-        .check()
-        .unwrap_or_else(|error| panic!("{line}: {error}"));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + LONG;
-    loop {
-        if let Some(it) = condition() {
-            return it;
-        }
-        assert!(Instant::now() < until, "{what}: not within {LONG:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn start(program: &str, args: &[&str]) -> Child {
     let command = Command::new(program)
         .args(args)
@@ -118,8 +95,9 @@ impl Host {
         ] {
             fs::create_dir_all(folder).unwrap();
         }
-        let settings =
-            "[main]\nplugins=keyfile\n[keyfile]\nunmanaged-devices=interface-name:foreign*\n";
+        // Name servers are left alone: /etc/resolv.conf is the machine's.
+        let settings = "[main]\nplugins=keyfile\ndns=none\nrc-manager=unmanaged\n\
+                        [keyfile]\nunmanaged-devices=interface-name:foreign*\n";
         fs::write("/etc/NetworkManager/NetworkManager.conf", settings).unwrap();
         let bus = start(
             "dbus-daemon",

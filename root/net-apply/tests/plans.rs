@@ -17,10 +17,11 @@ mod generator;
 
 use std::fmt::Write as _;
 
-use common::{Host, Other, can_make, compare::differences, ip, kernel_defaults, soon};
+use common::{Host, compare::differences, kernel_defaults, soon};
 use generator::{FOREIGN, change, config, tables};
 use net_apply::Machine as _;
 use net_model::{Config, Current, Kernel, Plan, Planned, Step, Tables, plan, validate};
+use netns::{Peer, can_make, ip};
 use proptest::{
     prelude::*,
     strategy::ValueTree as _,
@@ -75,7 +76,7 @@ impl Can {
 }
 
 /// The generator's world on the kernel: six cards, one with an administrator's addresses and routes; foreign things.
-fn make_world(host: &Host, peers: &Other, can: Can) {
+fn make_world(host: &Host, peers: &Peer, can: Can) {
     let mut lines = String::new();
     for name in ["eth0", "eth1", "eth2", "eth3", "eth4", "eth5", "eth9"] {
         let number = &name[3..];
@@ -255,7 +256,7 @@ fn cases() -> u32 {
 
 /// In a fresh network: the thread is of that namespace, the process is not.
 fn in_world<T: Send>(can: Can, test: impl FnOnce(&Host) -> T + Send) -> T {
-    let (here, peers) = (Other::new(), Other::new());
+    let (here, peers) = (Peer::new(), Peer::new());
     here.within(|| {
         kernel_defaults();
         let host = Host::new();

@@ -1,4 +1,4 @@
-//! A network of its own for each test: namespaces, cards (ends of veth pairs), fakes of what is no kernel's business.
+//! The executor over the kernel of the thread's network, with fakes of what is no kernel's business.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -12,21 +12,15 @@ pub(crate) mod compare;
 use std::{
     collections::BTreeMap,
     fs,
-    os::fd::AsFd as _,
-    panic::resume_unwind,
     sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use exec::{Child, Command};
+use exec::Command;
 use net_apply::{ApplyError, DhcpClients, KernelMachine, Machine, Resolver};
 use net_model::{Current, DhcpClient, Family, IfName, Nameserver, Planned, Stage, Step};
 use netlink::Channel;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-/// No test waits so long for anything.
-pub(crate) const LONG: Duration = Duration::from_mins(2);
+use netns::{LONG, ip};
 
 pub(crate) fn soon() -> Instant {
     Instant::now() + LONG
@@ -123,84 +117,6 @@ pub(crate) fn plain(step: Step) -> Planned {
     }
 }
 
-/// Another network: that of a process that sleeps.
-pub(crate) struct Other(Child);
-
-impl Other {
-    pub(crate) fn new() -> Self {
-        let sleep = Command::new("sleep").arg("3600").private_network();
-        Self(sleep.die_with_parent().spawn().unwrap())
-    }
-
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.pid()
-    }
-
-    /// A program in it.
-    pub(crate) fn command(&self, program: &str) -> Command {
-        let pid = self.pid().to_string();
-        Command::new("nsenter").args(["-t", &pid, "-n", "--", program])
-    }
-
-    pub(crate) fn ip(&self, lines: &str) {
-        batch(self.command("ip"), lines);
-    }
-
-    /// As [`Other::ip`], where the family cannot be told from the words.
-    pub(crate) fn ip6(&self, lines: &str) {
-        batch(self.command("ip").arg("-6"), lines);
-    }
-
-    /// Does something in it, on a thread of its own: the thread moves, the process stays.
-    pub(crate) fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
-        let namespace = fs::File::open(format!("/proc/{}/ns/net", self.pid())).unwrap();
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                let network = Some(LinkNameSpaceType::Network);
-                move_into_link_name_space(namespace.as_fd(), network).unwrap();
-                act()
-            });
-            inside.join().unwrap_or_else(|panic| resume_unwind(panic))
-        })
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        self.0.end(Duration::from_secs(1));
-    }
-}
-
-/// Lines for `ip -batch`.
-pub(crate) fn ip(lines: &str) {
-    batch(Command::new("ip"), lines);
-}
-
-fn batch(ip: Command, lines: &str) {
-    let output = ip.args(["-batch", "-"]).stdin(lines).timeout(LONG).run();
-    let output = output.unwrap();
-    assert!(output.exit.success(), "{lines}\n{}", output.stderr_text());
-}
-
-/// Does the kernel (with its modules) make such a link?
-pub(crate) fn can_make(kind: &str) -> bool {
-    // A VLAN on the loopback is refused for another reason than a kind that nobody knows.
-    let base: &[&str] = if kind == "vlan" {
-        &[
-            "link", "add", "link", "lo", "name", "probe0", "type", "vlan", "id", "9",
-        ]
-    } else {
-        &["link", "add", "probe0", "type", kind]
-    };
-    let made = Command::new("ip").args(base);
-    let output = made.timeout(LONG).run().unwrap();
-    let unknown = output.stderr_text().contains("Unknown device type");
-    if output.exit.success() {
-        ip("link del probe0");
-    }
-    !unknown
-}
-
 /// Writes what new interfaces begin with: the model's defaults, whatever the machine's are.
 pub(crate) fn kernel_defaults() {
     for (name, value) in [
@@ -210,15 +126,6 @@ pub(crate) fn kernel_defaults() {
         ("accept_ra_defrtr", "1"),
     ] {
         fs::write(format!("/proc/sys/net/ipv6/conf/default/{name}"), value).unwrap();
-    }
-}
-
-/// Waits until it is so.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = soon();
-    while !is_so() {
-        assert!(Instant::now() < until, "never: {what}");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 
