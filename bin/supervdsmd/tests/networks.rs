@@ -14,13 +14,14 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use exec::{Child, Command, Stdio};
 use net_model::{
     Base, BridgeConfig, Config, Current, Desired, IfName, LinkKind, NetName, Network, Scope,
 };
+use netns::{LONG, ip, wait_or};
 use observe::netconf::Netconfs;
 use privileged::{
     Client, ClientError, Millis, NetworkChange, NetworkOutcome, NetworkRestore, NetworkRollback,
@@ -28,7 +29,6 @@ use privileged::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-const LONG: Duration = Duration::from_mins(3);
 /// Networks of a change that takes its time.
 const MANY: usize = 120;
 const ASKER: &str = "VDSM_ASKER_OF_NETWORKS";
@@ -96,11 +96,7 @@ impl Host {
 
     #[track_caller]
     fn eventually(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let until = Instant::now() + LONG;
-        while !is_so(self) {
-            assert!(Instant::now() < until, "never: {what}\n{}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        wait_or(what, || self.log(), || is_so(self).then_some(()));
     }
 
     /// Ends the helper; true if it ended well.
@@ -150,12 +146,6 @@ fn file(path: &Path) -> Stdio {
     let mut options = fs::File::options();
     let file = options.create(true).append(true).open(path).unwrap();
     Stdio::File(file.into())
-}
-
-fn ip(lines: &str) {
-    let output = Command::new("ip").args(["-batch", "-"]).stdin(lines);
-    let output = output.timeout(LONG).run().unwrap();
-    assert!(output.exit.success(), "{lines}\n{}", output.stderr_text());
 }
 
 /// Cards: ends of veth pairs whose other ends are up.

@@ -2,17 +2,18 @@
 
 mod common;
 
-use common::{Host, Peer, TABLE, client, passing, routes, rules, run, wait_for};
+use common::{Host, TABLE, client, give, passing, routes, rules};
 use net_apply::dhcp::DhcpClients as _;
 use net_model::{Family, MAIN_TABLE};
+use netns::{Peer, ip, wait_for, wait_or};
 
 const V4: Family = Family::V4;
 
 /// A server for `192.0.2.0/24` at the other end of `c0`.
 fn served(host: &Host, more: &[&str]) -> Peer {
     let mut peer = Peer::new();
-    peer.cable("c0", "s0");
-    peer.address("s0", "192.0.2.1/24");
+    peer.link("c0", "s0");
+    give(&peer, "s0", "192.0.2.1/24");
     let range = ["--dhcp-range=192.0.2.100,192.0.2.150,2m"];
     let args: Vec<&str> = range.iter().chain(more).copied().collect();
     peer.dnsmasq(host.folder.path(), "s0", &args);
@@ -21,7 +22,7 @@ fn served(host: &Host, more: &[&str]) -> Peer {
 
 fn leased(host: &Host, link: &str) -> String {
     let lease = || passing(link, V4).first().cloned();
-    common::wait_or(
+    wait_or(
         &format!("a lease on {link}"),
         || format!("the clients' log:\n{}", host.log()),
         lease,
@@ -35,7 +36,7 @@ fn netns_a_lease_brings_all_and_a_stop_takes_all() {
         let host = Host::new();
         let far = "--dhcp-option=121,198.51.100.0/24,192.0.2.9,0.0.0.0/0,192.0.2.1";
         let peer = served(&host, &[far, "--dhcp-option=6,192.0.2.53"]);
-        run("ip address add 203.0.113.7/24 dev c0");
+        ip("address add 203.0.113.7/24 dev c0");
         host.start("c0", &client(V4, TABLE, true));
         let address = leased(&host, "c0");
         assert!(
@@ -187,12 +188,12 @@ fn netns_a_dead_server_and_a_slow_one_keep_nobody_waiting() {
         for n in 0..10 {
             let peer = if n == 9 { &mut slow } else { &mut quick };
             let (here, there) = (format!("c{n}"), format!("s{n}"));
-            peer.cable(&here, &there);
+            peer.link(&here, &there);
             if n == 8 {
                 // The dead one.
                 continue;
             }
-            peer.address(&there, &format!("10.{n}.0.1/24"));
+            give(peer, &there, &format!("10.{n}.0.1/24"));
         }
         // One process for eight networks: its answers are quick.
         let ranges: Vec<String> = (0..8)
@@ -262,7 +263,7 @@ fn netns_an_interface_that_goes_takes_its_client_along_and_brings_it_back() {
         leased(&host, "c0");
         let first = host.process("c0", "v4");
         let watch = host.clients.watch().expect("a thread");
-        run("ip link del c0");
+        ip("link del c0");
         wait_for("its end", || (!first.is_alive()).then_some(()));
         drop(peer);
         let peer = served(&host, &[]);

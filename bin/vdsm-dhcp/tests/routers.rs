@@ -2,10 +2,32 @@
 
 mod common;
 
-use common::{Host, Peer, TABLE, client, passing, routes, rules, run, wait_for};
+use common::{Host, TABLE, client, give, passing, routes, rules};
 use net_model::{DhcpClient, Family, MAIN_TABLE};
+use netns::{Peer, run, wait_for};
 
 const V6: Family = Family::V6;
+
+/// A host whose `c0` leads to `s0` of another network.
+fn world(autoconf: u8) -> (Host, Peer) {
+    let (host, peer) = (Host::new(), Peer::new());
+    peer.link("c0", "s0");
+    accept("c0", autoconf);
+    (host, peer)
+}
+
+fn stateless(table: u32, dns: bool) -> DhcpClient {
+    DhcpClient {
+        stateless: true,
+        ..client(V6, table, dns)
+    }
+}
+
+/// Nothing of the client stays.
+fn stop(host: &Host) {
+    host.stop("c0", V6);
+    assert!(passing("c0", V6).is_empty() && routes("c0").is_empty() && rules().is_empty());
+}
 
 /// As the executor sets it for networks with DHCPv6 or SLAAC that are not the default one.
 fn accept(link: &str, autoconf: u8) {
@@ -32,11 +54,8 @@ fn gateway(peer: &Peer) -> String {
 fn netns_dhcpv6_with_its_router() {
     guard::in_network!(|| {
         need!();
-        let host = Host::new();
-        let mut peer = Peer::new();
-        peer.cable("c0", "s0");
-        accept("c0", 0);
-        peer.address("s0", "2001:db8:1::1/64");
+        let (host, mut peer) = world(0);
+        give(&peer, "s0", "2001:db8:1::1/64");
         let router = gateway(&peer);
         peer.dnsmasq(
             host.folder.path(),
@@ -76,8 +95,7 @@ fn netns_dhcpv6_with_its_router() {
             asked.contains(&router) && asked.contains("table 100001"),
             "{asked}"
         );
-        host.stop("c0", V6);
-        assert!(passing("c0", V6).is_empty() && routes("c0").is_empty() && rules().is_empty());
+        stop(&host);
         assert!(servers().is_empty());
         common::reap();
         drop(peer);
@@ -88,11 +106,8 @@ fn netns_dhcpv6_with_its_router() {
 fn netns_what_a_dead_client_of_ipv6_left_is_taken_over_or_ends() {
     guard::in_network!(|| {
         need!();
-        let mut host = Host::new();
-        let mut peer = Peer::new();
-        peer.cable("c0", "s0");
-        accept("c0", 0);
-        peer.address("s0", "2001:db8:1::1/64");
+        let (mut host, mut peer) = world(0);
+        give(&peer, "s0", "2001:db8:1::1/64");
         let range = "--dhcp-range=2001:db8:1::100,2001:db8:1::1ff,64,2m";
         peer.dnsmasq(host.folder.path(), "s0", &[range]);
         host.start("c0", &client(V6, TABLE, false));
@@ -132,17 +147,10 @@ fn netns_what_a_dead_client_of_ipv6_left_is_taken_over_or_ends() {
 fn netns_a_renumbered_network_and_its_rules() {
     guard::in_network!(|| {
         need!();
-        let host = Host::new();
-        let mut peer = Peer::new();
-        peer.cable("c0", "s0");
-        accept("c0", 1);
-        let stateless = DhcpClient {
-            stateless: true,
-            ..client(V6, TABLE, false)
-        };
-        host.start("c0", &stateless);
+        let (host, mut peer) = world(1);
+        host.start("c0", &stateless(TABLE, false));
         for (n, server) in [(1, 0), (2, 1)] {
-            peer.address("s0", &format!("2001:db8:{n}::1/64"));
+            give(&peer, "s0", &format!("2001:db8:{n}::1/64"));
             let range = format!("--dhcp-range=2001:db8:{n}::,ra-only,64,10m");
             let args = [range.as_str(), "--enable-ra", "--ra-param=s0,4,600"];
             assert_eq!(peer.dnsmasq(host.folder.path(), "s0", &args), server);
@@ -161,8 +169,7 @@ fn netns_a_renumbered_network_and_its_rules() {
             peer.end_server(server);
             peer.run(&format!("ip address del 2001:db8:{n}::1/64 dev s0"));
         }
-        host.stop("c0", V6);
-        assert!(passing("c0", V6).is_empty() && routes("c0").is_empty() && rules().is_empty());
+        stop(&host);
         common::reap();
         drop(peer);
     });
@@ -172,16 +179,9 @@ fn netns_a_renumbered_network_and_its_rules() {
 fn netns_the_default_network_leaves_routes_to_the_kernel() {
     guard::in_network!(|| {
         need!();
-        let host = Host::new();
-        let mut peer = Peer::new();
-        peer.cable("c0", "s0");
-        accept("c0", 1);
-        let stateless = DhcpClient {
-            stateless: true,
-            ..client(V6, MAIN_TABLE, true)
-        };
-        host.start("c0", &stateless);
-        peer.address("s0", "2001:db8:1::1/64");
+        let (host, mut peer) = world(1);
+        host.start("c0", &stateless(MAIN_TABLE, true));
+        give(&peer, "s0", "2001:db8:1::1/64");
         peer.dnsmasq(
             host.folder.path(),
             "s0",

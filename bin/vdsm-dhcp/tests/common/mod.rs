@@ -1,4 +1,5 @@
-//! A network of the test's own, and real servers and routers (dnsmasq) in networks beside it.
+//! The helper's side with the real client, and what it did in the test's own network. Servers and routers are in networks
+//! beside it ([`Peer`]).
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 #![allow(
     clippy::unwrap_used,
@@ -8,19 +9,12 @@
     reason = "helpers of tests: what fails here is a failed test"
 )]
 
-use std::{
-    path::Path,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
-use exec::{Child, Command, Process, Stdio};
+use exec::Process;
 use net_apply::{ClientSettings, Clients, ResolvConf, dhcp::DhcpClients};
 use net_model::{Current, DhcpClient, Family, IfName, Link, Rule};
-
-/// A bound for what hangs, not a measure: the machine may be busy.
-pub const LONG: Duration = Duration::from_mins(3);
+use netns::{LONG, Peer, wait_for};
 
 /// A table of a network's own.
 pub const TABLE: u32 = 100_001;
@@ -33,14 +27,9 @@ pub fn missing() -> Option<String> {
     if !Path::new("/proc/sys/net/ipv6").exists() {
         return Some("the kernel does no IPv6".to_owned());
     }
-    let programs = ["ip", "unshare", "nsenter", "sleep", "dnsmasq"];
+    let programs = ["ip", "nsenter", "sleep", "dnsmasq"];
     let missing = programs.iter().find(|it| exec::command::find(it).is_none());
     missing.map(|it| format!("{it} is not here"))
-}
-
-/// Where a program is: `nsenter` looks in fewer places.
-fn found(program: &str) -> String {
-    exec::command::find(program).unwrap().display().to_string()
 }
 
 /// Says so and returns where this machine cannot run it.
@@ -58,131 +47,10 @@ pub fn name(text: &str) -> IfName {
     IfName::new(text).unwrap()
 }
 
-/// Runs it to its end, which must be good.
-pub fn run(line: &str) -> String {
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (program, args) = words.split_first().unwrap();
-    let output = Command::new(program).args(args).run().unwrap();
-    let output = output
-        .check()
-        .unwrap_or_else(|error| panic!("{line}: {error}"));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Waits for a condition; says what was waited for if it does not come.
-pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    wait_or(what, String::new, condition)
-}
-
-/// As [`wait_for`], and says more then.
-pub fn wait_or<T>(
-    what: &str,
-    more: impl Fn() -> String,
-    mut condition: impl FnMut() -> Option<T>,
-) -> T {
-    let until = Instant::now() + LONG;
-    loop {
-        if let Some(it) = condition() {
-            return it;
-        }
-        let left = until > Instant::now();
-        assert!(left, "{what}: not within {LONG:?}; {}", more());
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Another network, held by a process that sleeps.
-pub struct Peer {
-    child: Child,
-    servers: Vec<Child>,
-}
-
-impl Peer {
-    pub fn new() -> Self {
-        let command = Command::new("unshare").args(["--net", "sleep", "3600"]);
-        let child = command
-            .stdout_to(Stdio::Null)
-            .stderr_to(Stdio::Null)
-            .spawn()
-            .unwrap();
-        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let path = format!("/proc/{}/ns/net", child.pid());
-        wait_for("a network", || {
-            std::fs::read_link(&path).ok().filter(|it| *it != own)
-        });
-        let servers = Vec::new();
-        let peer = Self { child, servers };
-        peer.run("ip link set lo up");
-        peer
-    }
-
-    pub fn run(&self, line: &str) -> String {
-        let (program, args) = line.split_once(' ').unwrap();
-        let program = found(program);
-        run(&format!(
-            "nsenter -n -t {} {program} {args}",
-            self.child.pid()
-        ))
-    }
-
-    /// A cable: `here` in this network, `there` in that, both up.
-    pub fn cable(&self, here: &str, there: &str) {
-        run(&format!("ip link add {here} type veth peer name {there}"));
-        run(&format!("ip link set {there} netns {}", self.child.pid()));
-        run(&format!("ip link set {here} up"));
-        self.run(&format!("ip link set {there} up"));
-    }
-
-    /// An address there, at once usable.
-    pub fn address(&self, there: &str, address: &str) {
-        let nodad = if address.contains(':') { "nodad" } else { "" };
-        self.run(&format!("ip address add {address} dev {there} {nodad}"));
-    }
-
-    /// A server that listens there; answers its place in the list.
-    pub fn dnsmasq(&mut self, folder: &Path, there: &str, args: &[&str]) -> usize {
-        let leases = folder.join(format!("leases-{there}"));
-        let command = Command::new("nsenter")
-            .args(["-n", "-t", &self.child.pid().to_string(), &found("dnsmasq")])
-            .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0"])
-            .args([
-                "--no-resolv",
-                "--no-hosts",
-                "--no-ping",
-                "--bind-interfaces",
-            ])
-            .args([
-                "--user=root",
-                "--pid-file=",
-                "--log-facility=-",
-                "--log-dhcp",
-            ])
-            .arg(format!("--interface={there}"))
-            .arg(format!("--dhcp-leasefile={}", leases.display()))
-            .arg("--except-interface=lo")
-            .args(args);
-        let log = std::fs::File::create(folder.join(format!("dnsmasq-{there}"))).unwrap();
-        let child = command
-            .stdout_to(Stdio::Null)
-            .stderr_to(Stdio::File(log.into()))
-            .spawn()
-            .unwrap();
-        self.servers.push(child);
-        self.servers.len() - 1
-    }
-
-    pub fn end_server(&mut self, which: usize) {
-        self.servers[which].end(Duration::from_secs(2));
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        for server in &mut self.servers {
-            server.end(Duration::from_secs(2));
-        }
-        self.child.end(Duration::ZERO);
-    }
+/// An address there, at once usable.
+pub fn give(peer: &Peer, there: &str, address: &str) {
+    let nodad = if address.contains(':') { "nodad" } else { "" };
+    peer.ip(&format!("address add {address} dev {there} {nodad}"));
 }
 
 /// The helper's side, with the real client.
