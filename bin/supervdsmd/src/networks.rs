@@ -267,6 +267,7 @@ fn open(options: &Supervdsm, vars: &Vars) -> Result<(Transactions, ClientWatch)>
             persistent: options.netconf_persistent.clone(),
         },
         state: options.network_state.clone(),
+        sysfs: "/sys".into(),
         restored: options.networks_restored.clone(),
         boot: boot.trim().to_owned(),
         settle: SETTLE,

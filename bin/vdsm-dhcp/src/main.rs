@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod confine;
+mod refusals;
 mod routers;
 mod v4;
 mod v6;

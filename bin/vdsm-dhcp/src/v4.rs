@@ -1,16 +1,21 @@
 //! DHCP (RFC 2131) by `mozim`: asked, renewed, rebound; what comes is checked and handed on.
 //!
-//! `mozim` retries by itself, but two things it does not: it waits for ever for the acknowledgement of a server that
-//! made an offer and died, and it goes on after a failure only if told to.
+//! `mozim` retries by itself, but three things it does not: it waits for ever for the acknowledgement of a server that
+//! made an offer and died, it goes on after a failure only if told to, and it hears no refusal (`refusals.rs`).
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
 use net_apply::dhcp::{Lease, Session};
 use net_model::{Cidr, Nameserver};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant, sleep, timeout},
+};
 use tracing::{info, warn};
+
+use crate::refusals;
 
 /// `ARPHRD_ETHER`: how a client is known to servers, by its hardware address, as NetworkManager's and dhclient's are.
 /// So a host that changes hands keeps its address.
@@ -28,40 +33,61 @@ pub(crate) async fn run(session: &Arc<Session>) -> Result<()> {
         .set_iface_index(interface.index)
         .set_iface_mac_raw(&interface.mac)?
         .set_client_id(ETHERNET, &interface.mac);
+    let mut refusals = refusals::listen(interface)?;
     let mut client = DhcpV4Client::init(config, None)
         .await
         .context("the client cannot start")?;
     let mut held = Held::inherited(session);
     loop {
-        match held.step(&mut client, session).await {
+        match held.step(&mut client, &mut refusals, session).await {
             Ok(()) => {}
             Err(error) => {
                 warn!("{error:#}");
                 client.clean_up();
+                held.asks = Asks::Nothing;
                 held.rest(session, PAUSE).await;
             }
         }
     }
 }
 
-/// Until when an earlier client's lease holds, if this one has not yet got one.
+/// What a server may refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Nothing,
+    /// For what was offered.
+    First,
+    /// For more time.
+    Again,
+}
+
+/// Until when an earlier client's lease holds, if this one has not yet got one; and what this one asks for.
 struct Held {
     until: Option<Instant>,
-    offered: bool,
+    asks: Asks,
 }
 
 impl Held {
     fn inherited(session: &Session) -> Self {
         Self {
             until: session.left().map(|left| Instant::now() + left),
-            offered: false,
+            asks: Asks::Nothing,
         }
     }
 
-    async fn step(&mut self, client: &mut DhcpV4Client, session: &Session) -> Result<()> {
+    async fn step(
+        &mut self,
+        client: &mut DhcpV4Client,
+        refusals: &mut Receiver<Ipv4Addr>,
+        session: &Session,
+    ) -> Result<()> {
         let far = Duration::from_hours(24 * 365);
-        let patience = if self.offered { ACKNOWLEDGEMENT } else { far };
+        let first = self.asks == Asks::First;
+        let patience = if first { ACKNOWLEDGEMENT } else { far };
         let state = tokio::select! {
+            Some(server) = refusals.recv() => {
+                return self.refused(client, server, session);
+            }
             state = timeout(patience, client.run()) => {
                 state.context("a server made an offer and does not acknowledge")
             }
@@ -70,7 +96,7 @@ impl Held {
                 return Ok(());
             }
         };
-        self.offered = false;
+        self.asks = Asks::Nothing;
         match state?? {
             DhcpV4State::Done(lease) => {
                 info!(address = %lease.yiaddr, server = %lease.srv_id, seconds = lease.lease_time_sec, "a lease");
@@ -81,8 +107,29 @@ impl Held {
                 info!("the lease is over");
                 session.lost()?;
             }
-            DhcpV4State::Selecting => self.offered = true,
-            DhcpV4State::Renewing | DhcpV4State::Rebinding => {}
+            DhcpV4State::Selecting => self.asks = Asks::First,
+            DhcpV4State::Renewing | DhcpV4State::Rebinding => self.asks = Asks::Again,
+        }
+        Ok(())
+    }
+
+    /// RFC 2131, 4.4.5: the address is not to be used any more, at once, and the client begins anew.
+    fn refused(
+        &mut self,
+        client: &mut DhcpV4Client,
+        server: Ipv4Addr,
+        session: &Session,
+    ) -> Result<()> {
+        match self.asks {
+            Asks::Nothing => {}
+            Asks::First => bail!("{server} refuses what was offered"),
+            Asks::Again => {
+                warn!(%server, "the lease is not renewed: refused");
+                self.asks = Asks::Nothing;
+                self.until = None;
+                client.clean_up();
+                session.lost()?;
+            }
         }
         Ok(())
     }

@@ -43,6 +43,12 @@ pub struct Current {
     pub nameservers: Vec<Nameserver>,
     /// Does the kernel do IPv6 at all?
     pub ipv6: bool,
+    /// What new interfaces have (`/proc/sys/net/ipv6/conf/default/`).
+    #[serde(default)]
+    pub ipv6_defaults: Ipv6Settings,
+    /// Addresses that the DHCP clients of ours have brought.
+    #[serde(default)]
+    pub leased: BTreeMap<IfName, Vec<Cidr>>,
 }
 
 impl Current {
@@ -226,8 +232,17 @@ impl Default for Ipv6Settings {
     }
 }
 
-/// An address of an interface.
+/// When an address that is there for a time is over, in seconds of the monotonic clock since the machine's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// It may not be used any more.
+    pub valid: u64,
+    /// It is not to be used for new connections any more.
+    pub preferred: u64,
+}
+
+/// An address of an interface. Two are the same whatever is left of their time.
+#[derive(Debug, Clone, Copy, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// The address and its network.
     pub cidr: Cidr,
@@ -235,6 +250,19 @@ pub struct Address {
     pub dynamic: bool,
     /// Another host has it (`IFA_F_DADFAILED`).
     pub dad_failed: bool,
+    /// The kernel has made it of what a router advertises (`IFA_F_MANAGETEMPADDR`, `IFA_F_TEMPORARY`).
+    #[serde(default)]
+    pub advertised: bool,
+    /// Of a dynamic one, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        let what = |it: &Self| (it.cidr, it.dynamic, it.dad_failed);
+        what(self) == what(other)
+    }
 }
 
 impl Address {
@@ -244,6 +272,8 @@ impl Address {
             cidr,
             dynamic: false,
             dad_failed: false,
+            advertised: false,
+            expiry: None,
         }
     }
 

@@ -45,7 +45,7 @@ pub use bond::{Bond, BondMode, BondOptions};
 pub use canonicalize::canonicalize;
 pub use config::{Config, Desired, Scope};
 pub use current::{
-    Address, BondState, BridgeState, Current, Ipv6Settings, Link, LinkKind, MAIN_TABLE,
+    Address, BondState, BridgeState, Current, Expiry, Ipv6Settings, Link, LinkKind, MAIN_TABLE,
     OUR_PROTOCOL, RA_PROTOCOL, Route, Rule, V6_DEFAULT_METRIC,
 };
 pub use error::NetError;

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cidr, Current, Family, HostQos, IfName, Mac, Nameserver, NetName, QosClass, Route, Rule, VlanId,
+    Cidr, Current, Expiry, Family, HostQos, IfName, Mac, Nameserver, NetName, QosClass, Route,
+    Rule, VlanId,
 };
 
 /// One act. All are idempotent in an executor's hands: what is so already is success.
@@ -114,6 +115,16 @@ pub enum Step {
         link: IfName,
         /// The address.
         address: Cidr,
+    },
+    /// Give an address back that was there for a time, for what is left of it; nothing if it is over. One that is there
+    /// for a time again stays as its owner has made it.
+    ReturnAddress {
+        /// The interface.
+        link: IfName,
+        /// The address.
+        address: Cidr,
+        /// When its time is over.
+        expiry: Expiry,
     },
     /// Remove an address.
     RemoveAddress {
@@ -345,6 +356,9 @@ impl fmt::Display for Step {
             Self::AddAddress { link, address } | Self::RemoveAddress { link, address } => {
                 write!(out, "{link}: address {address}")
             }
+            Self::ReturnAddress { link, address, .. } => {
+                write!(out, "{link}: address {address} for a time")
+            }
             Self::AddRoute { route } | Self::RemoveRoute { route } => write!(out, "route {route}"),
             Self::AddRule { rule } | Self::RemoveRule { rule } => write!(out, "rule {rule}"),
             Self::SetQos { device, class, qos } => write!(out, "{device}: qos of {class}: {qos}"),
@@ -418,6 +432,7 @@ impl Step {
             | Self::CreateBond { .. }
             | Self::SetMaster { .. }
             | Self::AddAddress { .. }
+            | Self::ReturnAddress { .. }
             | Self::AddRoute { .. }
             | Self::AddRule { .. }
             | Self::StartDhcp { .. } => '+',
@@ -472,6 +487,7 @@ impl Step {
             | Self::SetBondOption { bond: link, .. }
             | Self::SetIpv6 { link, .. }
             | Self::AddAddress { link, .. }
+            | Self::ReturnAddress { link, .. }
             | Self::RemoveAddress { link, .. }
             | Self::SetQos { device: link, .. }
             | Self::RemoveQos { device: link, .. }

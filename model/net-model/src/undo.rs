@@ -6,8 +6,8 @@
 use core::net::IpAddr;
 
 use crate::{
-    Cidr, Current, Family, IfName, Ipv6Setting, Ipv6Settings, Kernel, Link, LinkKind, NetError,
-    Route, Step, VlanId, addresses, bond, bridge, kernel::Effects,
+    Address, Cidr, Current, Family, IfName, Ipv6Setting, Ipv6Settings, Kernel, Link, LinkKind,
+    NetError, Route, Step, VlanId, addresses, bond, bridge, kernel::Effects,
 };
 
 impl Kernel {
@@ -154,7 +154,7 @@ fn inverse(step: &Step, old: Vec<Step>) -> Vec<Step> {
 fn mend(after: &Current, effects: &Effects, step: &Step) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, link) in &effects.links {
-        make_again(name, link, &mut steps);
+        make_again(name, link, after.ipv6_defaults, &mut steps);
     }
     for (link, master) in &effects.ports {
         go_back(after, effects, link, master, &mut steps);
@@ -188,7 +188,7 @@ fn mend(after: &Current, effects: &Effects, step: &Step) -> Vec<Step> {
     steps
 }
 
-fn make_again(name: &IfName, link: &Link, steps: &mut Vec<Step>) {
+fn make_again(name: &IfName, link: &Link, defaults: Ipv6Settings, steps: &mut Vec<Step>) {
     let mac = Some(link.mac).filter(|it| !it.is_zero());
     let name = name.clone();
     match &link.kind {
@@ -233,16 +233,16 @@ fn make_again(name: &IfName, link: &Link, steps: &mut Vec<Step>) {
         }
         _ => {}
     }
-    settings_again(&name, link, steps);
+    settings_again(&name, link, defaults, steps);
 }
 
-fn settings_again(name: &IfName, link: &Link, steps: &mut Vec<Step>) {
+fn settings_again(name: &IfName, link: &Link, defaults: Ipv6Settings, steps: &mut Vec<Step>) {
     let Some(settings) = link.ipv6 else {
         return;
     };
     for setting in Ipv6Setting::ALL {
         let value = settings.get(setting);
-        if value != Ipv6Settings::default().get(setting) {
+        if value != defaults.get(setting) {
             steps.push(Step::SetIpv6 {
                 link: name.clone(),
                 setting,
@@ -315,9 +315,9 @@ fn mend_links(after: &Current, effects: &Effects, steps: &mut Vec<Step>) {
 
 fn mend_addresses(after: &Current, effects: &Effects, steps: &mut Vec<Step>) {
     for (name, link) in &effects.links {
-        steps.extend(link.addresses.iter().map(|it| add(name, it.cidr)));
+        steps.extend(link.addresses.iter().map(|it| again(name, it)));
     }
-    let list = |it: &[crate::Address]| -> Vec<Cidr> {
+    let list = |it: &[Address]| -> Vec<Cidr> {
         let lasting = it.iter().filter(|it| !it.is_link_local());
         lasting.map(|it| it.cidr).collect()
     };
@@ -338,7 +338,13 @@ fn mend_addresses(after: &Current, effects: &Effects, steps: &mut Vec<Step>) {
                     address,
                 }),
         );
-        steps.extend(change.add.into_iter().map(|cidr| add(name, cidr)));
+        let back = old.iter().filter(|it| change.add.contains(&it.cidr));
+        let mut back: Vec<&Address> = back.collect();
+        back.sort_by_key(|it| change.add.iter().position(|cidr| *cidr == it.cidr));
+        // What was there for a time is not to stay for ever.
+        let lasts = |it: &&Address| link.addresses.contains(&Address::lasting(it.cidr));
+        back.extend(old.iter().filter(|it| it.dynamic).filter(lasts));
+        steps.extend(back.into_iter().map(|it| again(name, it)));
         if drops {
             routes_again(after, effects, name, steps);
         }
@@ -358,10 +364,19 @@ fn routes_again(after: &Current, effects: &Effects, name: &IfName, steps: &mut V
     );
 }
 
-fn add(link: &IfName, address: Cidr) -> Step {
-    Step::AddAddress {
-        link: link.clone(),
-        address,
+/// As it was: for ever, or for what is left of its time.
+fn again(link: &IfName, address: &Address) -> Step {
+    let (link, cidr) = (link.clone(), address.cidr);
+    match address.expiry.filter(|_| address.dynamic) {
+        Some(expiry) => Step::ReturnAddress {
+            link,
+            address: cidr,
+            expiry,
+        },
+        None => Step::AddAddress {
+            link,
+            address: cidr,
+        },
     }
 }
 

@@ -11,6 +11,7 @@ mod clients;
 mod folder;
 mod kernel;
 mod lease;
+pub mod refusals;
 pub mod routers;
 mod session;
 
@@ -19,7 +20,7 @@ use std::{collections::BTreeMap, error::Error, time::Instant};
 pub use clients::{ClientSettings, ClientWatch, Clients};
 pub(crate) use kernel::put_back;
 pub use lease::{Advertised, Lease};
-use net_model::{DhcpClient, Family, IfName};
+use net_model::{Cidr, DhcpClient, Family, IfName};
 pub use session::{Interface, Session};
 
 use crate::ApplyError;
@@ -28,6 +29,11 @@ use crate::ApplyError;
 pub trait DhcpClients: Send + Sync {
     /// Those that run.
     fn running(&self) -> BTreeMap<IfName, Vec<DhcpClient>>;
+
+    /// The addresses that they have brought: what goes with them.
+    fn leased(&self) -> BTreeMap<IfName, Vec<Cidr>> {
+        BTreeMap::new()
+    }
 
     /// Starts one, or puts it in the place of the one of its family; does not wait for a lease.
     fn start(&self, link: &IfName, client: &DhcpClient, until: Instant) -> Result<(), ApplyError>;

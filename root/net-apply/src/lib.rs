@@ -17,6 +17,7 @@ pub mod managers;
 mod resolv;
 mod resolver;
 pub mod restore;
+mod sriov;
 pub mod store;
 mod transaction;
 

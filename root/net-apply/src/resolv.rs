@@ -7,13 +7,13 @@
 //! | a file, or nothing | replaced whole (temporary file, fsync, rename) |
 //! | a link to a file that a service writes (`/run/systemd/resolve/...`, `/run/NetworkManager/...`, `/run/resolvconf/...`) | the *link* is replaced by a file that names where it led; systemd-resolved then takes its servers from it (resolved.conf(5): the foreign file is read), NetworkManager leaves it alone (see `managers`). The servers of such a file are a stub's: none of its lines is kept but `search` |
 //! | any other link | the file behind it is replaced; the link stays the administrator's |
-//! | mounted over (containers) | written in place: nothing else can be done there |
+//! | mounted over (containers) | written in place, and the old text again if that fails: nothing else can be done there |
 //!
 //! No servers at all: a link that was replaced comes back if what it leads to is there.
 
 use std::{
     fs, io,
-    io::{Read as _, Write as _},
+    io::{Read as _, Seek as _, Write as _},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Instant,
@@ -225,13 +225,27 @@ fn whole(head: &str, kept: &str, servers: &[Nameserver]) -> String {
 /// Whole or not at all, unless something is mounted over it.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     match persist::write_atomic(path, text.as_bytes(), 0o644) {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
-            let mut file = fs::File::options().write(true).truncate(true).open(path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => in_place(path, text),
         other => other,
     }
+}
+
+/// The file's blocks are kept until the new text stands in them: on a full disk the old one is written again.
+fn in_place(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::File::options().read(true).write(true).open(path)?;
+    let mut old = Vec::new();
+    (&mut file).take(MOST).read_to_end(&mut old)?;
+    let mut put = |bytes: &[u8]| {
+        file.seek(io::SeekFrom::Start(0))?;
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync_all()
+    };
+    put(text.as_bytes()).inspect_err(|_| {
+        if let Err(error) = put(&old) {
+            tracing::error!(path = %path.display(), %error, "neither the new name servers are in it nor all of the old text");
+        }
+    })
 }
 
 #[cfg(test)]
@@ -320,6 +334,30 @@ mod tests {
         );
         let text = fs::read_to_string(folder.path().join("elsewhere")).expect("the file");
         assert_eq!(text, "nameserver 192.0.2.1\n");
+    }
+
+    #[test]
+    fn on_a_full_disk_the_old_text_stays() {
+        guard::isolated!(|| {
+            use rustix::mount::{MountFlags, mount};
+            let folder = tempfile::tempdir().expect("a folder");
+            let size = Some(c"size=64k");
+            if let Err(error) = mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), size) {
+                println!("skipped: cannot mount a tmpfs: {error}");
+                return;
+            }
+            let path = folder.path().join("resolv.conf");
+            let old = "nameserver 192.0.2.1\n";
+            fs::write(&path, old).expect("written");
+            let mut filler = fs::File::create(folder.path().join("filler")).expect("a file");
+            while filler.write_all(&[7; 4096]).is_ok() {}
+            let long = format!("{}nameserver 192.0.2.2\n", "# a comment\n".repeat(1000));
+            in_place(&path, &long).expect_err("the disk is full");
+            assert_eq!(fs::read_to_string(&path).expect("text"), old);
+            in_place(&path, "nameserver 192.0.2.3\n").expect("it fits");
+            in_place(&path, "").expect("shorter");
+            assert_eq!(fs::read_to_string(&path).expect("text"), "");
+        });
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! Restoration at boot: from what is there to the persistent set, each network for itself (TODO 24, 25).
 //!
-//! One plan for all (`net_model::restore`): what does not differ has no step, the management network is last down and first up. A
+//! First the virtual functions of cards (`sriov.rs`): what is on them is there then. One plan for all (`net_model::restore`): what does not differ has no step, the management network is last down and first up. A
 //! step that fails fails its network, or the networks on that base: what was done of them is undone, the rest goes on.
 //!
 //! It has no journal: who dies in the middle runs it again, from whatever is there. At its end the running set says what is
@@ -21,7 +21,10 @@ use net_model::{
 use observe::netconf::Found;
 use privileged::{NetworkOutcome, NetworkSet, PendingStage, Restored, Trouble};
 
-use crate::transaction::{ChangeError, Transactions, chain, lock, millis, save_tables};
+use crate::{
+    sriov,
+    transaction::{ChangeError, Transactions, chain, lock, millis, save_tables},
+};
 
 /// VDSM's number of a step that failed (`ERR_FAILED_IFUP`).
 const FAILED: u32 = 29;
@@ -55,7 +58,11 @@ impl Transactions {
         let persistent = self.read(NetworkSet::Persistent)?;
         let running = self.read(NetworkSet::Running)?;
         ticket.stage(PendingStage::Running);
+        let functions = sriov::restore(&self.places.sysfs, &persistent.netconf.config().0, until);
         let mut it = self.restoring(&persistent, &running, until)?;
+        let functions = functions.iter();
+        it.others
+            .extend(functions.map(|(card, error)| trouble(card, chain(error))));
         save_tables(&self.tables_file(), &it.tables).map_err(ChangeError::Tables)?;
         // A manager that hangs keeps no host from its networks.
         let ours = [&it.desired.before, &it.desired.after];

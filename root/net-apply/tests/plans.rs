@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 use common::{Host, compare::differences, kernel_defaults, soon};
 use generator::{FOREIGN, change, config, tables};
 use net_apply::Machine as _;
-use net_model::{Config, Current, Kernel, Plan, Planned, Step, Tables, plan, validate};
+use net_model::{Config, Current, Kernel, Plan, Step, Tables, plan, validate};
 use netns::{Peer, can_make, ip};
 use proptest::{
     prelude::*,
@@ -151,24 +151,6 @@ fn fail(why: String) -> TestCaseError {
     TestCaseError::fail(why)
 }
 
-/// What differs, but for addresses for a time where these steps stop a DHCP client: the model takes all of its family
-/// away, a client only what it brought, and these were there before it.
-fn differ(steps: &[Planned], model: &Current, kernel: &Current) -> Vec<String> {
-    let [mut model, mut kernel] = [model.clone(), kernel.clone()];
-    for it in steps {
-        let Step::StopDhcp { link, family } = &it.step else {
-            continue;
-        };
-        for state in [&mut model, &mut kernel] {
-            if let Some(link) = state.links.get_mut(link) {
-                let stays = |it: &net_model::Address| !it.dynamic || it.cidr.family() != *family;
-                link.addresses.retain(stays);
-            }
-        }
-    }
-    differences(&model, &kernel)
-}
-
 /// Runs a plan step by step, each twice; the kernel must agree with the model after each.
 fn walk(host: &Host, plan: &Plan, pinned: &Config) -> Result<(), TestCaseError> {
     let mut model = Kernel::new(host.current());
@@ -183,8 +165,7 @@ fn walk(host: &Host, plan: &Plan, pinned: &Config) -> Result<(), TestCaseError> 
             host.machine
                 .run(&one, soon())
                 .map_err(|halted| fail(format!("{:?} at {at}{time} of\n{plan}", halted.source)))?;
-            let until_now = plan.steps.get(..=at).unwrap();
-            let wrong = differ(until_now, model.state(), &host.current());
+            let wrong = differences(model.state(), &host.current());
             if !wrong.is_empty() {
                 return Err(fail(format!(
                     "{wrong:#?}\nafter {it} ({at}{time}) of\n{plan}"
@@ -197,19 +178,13 @@ fn walk(host: &Host, plan: &Plan, pinned: &Config) -> Result<(), TestCaseError> 
 
 /// Runs some of the plan, undoes it, compares.
 fn back(host: &Host, plan: &Plan, done: usize) -> Result<(), TestCaseError> {
-    let mut before = host.current();
-    // What a router or a lease brought for a time comes back to stay: nobody knows for how long it was.
-    let addresses = before.links.values_mut().flat_map(|it| &mut it.addresses);
-    addresses.for_each(|it| it.dynamic = false);
+    let before = host.current();
     let steps = plan.steps.get(..done).unwrap();
     host.machine
         .run(steps, soon())
         .map_err(|halted| fail(format!("{halted:?} of\n{plan}")))?;
     let failed = host.machine.undo(&plan.undo(done), soon());
-    let mut now = host.current();
-    let addresses = now.links.values_mut().flat_map(|it| &mut it.addresses);
-    addresses.for_each(|it| it.dynamic = false);
-    let wrong = differences(&before, &now);
+    let wrong = differences(&before, &host.current());
     if failed.is_empty() && wrong.is_empty() {
         return Ok(());
     }
@@ -243,7 +218,7 @@ fn case(
     let end = host.current();
     let again = planned(&end, second, second, &all);
     prop_assert!(again.is_empty(), "after\n{two}again\n{again}");
-    let wrong = differ(&two.steps, &two.result, &end);
+    let wrong = differences(&two.result, &end);
     prop_assert!(wrong.is_empty(), "{wrong:#?}\nafter\n{two}");
     prop_assert_eq!(foreign(&end), foreign(&start));
     Ok(())
@@ -265,12 +240,26 @@ fn in_world<T: Send>(can: Can, test: impl FnOnce(&Host) -> T + Send) -> T {
     })
 }
 
+/// What new interfaces of this network begin with from now on: `disable_ipv6`, and the same for all of the others.
+fn new_ones_have(disabled: bool, routers: bool) {
+    for (name, value) in [
+        ("disable_ipv6", disabled),
+        ("autoconf", routers),
+        ("accept_ra", routers),
+        ("accept_ra_defrtr", routers),
+    ] {
+        let path = format!("/proc/sys/net/ipv6/conf/default/{name}");
+        std::fs::write(path, u8::from(value).to_string()).unwrap();
+    }
+}
+
 fn on_random_worlds(
+    cases: u32,
     test: impl Fn(&Host, &Config, &Config, &[usize]) -> Result<(), TestCaseError> + Sync,
 ) {
     let can = Can::probe();
     let settings = Settings {
-        cases: cases(),
+        cases,
         failure_persistence: None,
         max_shrink_iters: 40,
         ..Settings::default()
@@ -291,7 +280,19 @@ fn on_random_worlds(
 
 #[test]
 fn netns_plans_end_in_what_the_model_says() {
-    guard::in_network!(|| on_random_worlds(case));
+    guard::in_network!(|| on_random_worlds(cases(), case));
+}
+
+#[test]
+fn netns_plans_are_true_where_new_interfaces_have_other_settings() {
+    guard::in_network!(|| {
+        for (disabled, routers) in [(true, true), (false, false)] {
+            on_random_worlds(cases().div_ceil(3), |host, first, second, starts| {
+                new_ones_have(disabled, routers);
+                case(host, first, second, starts)
+            });
+        }
+    });
 }
 
 #[test]

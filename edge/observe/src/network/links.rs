@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use net_model::{Address, Cidr, IfName, Ipv6Settings, Link, LinkKind, Mac};
+use net_model::{Address, Cidr, Expiry, IfName, Ipv6Settings, Link, LinkKind, Mac};
 use netlink::packet::{
     RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage},
@@ -36,6 +36,7 @@ pub(super) fn add_addresses(
     addresses: &[RouteNetlinkMessage],
     indexes: &Indexes,
 ) {
+    let now = crate::clock::monotonic().as_secs();
     for message in addresses {
         let RouteNetlinkMessage::NewAddress(message) = message else {
             continue;
@@ -43,7 +44,7 @@ pub(super) fn add_addresses(
         let link = indexes
             .get(&message.header.index)
             .and_then(|name| links.get_mut(name));
-        if let (Some(link), Some(address)) = (link, address(message)) {
+        if let (Some(link), Some(address)) = (link, address(message, now)) {
             link.addresses.push(address);
         }
     }
@@ -176,20 +177,32 @@ fn mac(bytes: &[u8]) -> Option<Mac> {
     Some(Mac::new(<[u8; 6]>::try_from(bytes).ok()?))
 }
 
-fn address(message: &AddressMessage) -> Option<Address> {
+/// `now`: seconds of the monotonic clock.
+fn address(message: &AddressMessage, now: u64) -> Option<Address> {
     let (mut local, mut peer, mut flags) = (None, None, AddressFlags::empty());
+    let mut left = None;
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(it) => local = Some(*it),
             AddressAttribute::Address(it) => peer = Some(*it),
             AddressAttribute::Flags(it) => flags = *it,
+            AddressAttribute::CacheInfo(it) => left = Some(*it),
             _ => {}
         }
     }
     let ip: IpAddr = local.or(peer)?;
+    let dynamic = !flags.contains(AddressFlags::Permanent);
+    let end = |left: u32| now.saturating_add(left.into());
+    let expiry = left.map(|it| Expiry {
+        valid: end(it.ifa_valid),
+        preferred: end(it.ifa_preferred),
+    });
     Some(Address {
         cidr: Cidr::new(ip, message.header.prefix_len).ok()?,
-        dynamic: !flags.contains(AddressFlags::Permanent),
+        dynamic,
+        expiry: expiry.filter(|_| dynamic),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
+        advertised: flags.intersects(AddressFlags::Managetempaddr | AddressFlags::Secondary)
+            && ip.is_ipv6(),
     })
 }

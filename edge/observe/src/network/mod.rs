@@ -14,7 +14,7 @@ pub mod watch;
 
 use std::{collections::BTreeMap, fs, io::Read as _, path::Path, time::Duration};
 
-use net_model::{Current, IfName, Nameserver};
+use net_model::{Current, IfName, Ipv6Setting, Ipv6Settings, Nameserver};
 use netlink::{
     Channel, NetlinkError,
     packet::{
@@ -31,6 +31,15 @@ pub type Indexes = BTreeMap<u32, IfName>;
 
 /// Most of resolv.conf that is read.
 const MOST_OF_RESOLV_CONF: u64 = 64 << 10;
+
+/// Where settings of IPv6 are.
+const IPV6: &str = "/proc/sys/net/ipv6";
+
+/// Where systemd-resolved listens, in two ways.
+const STUBS: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
+
+/// The servers that systemd-resolved asks.
+const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
 
 /// The network of this thread's namespace, and which index has which name.
 ///
@@ -52,8 +61,9 @@ pub fn network(deadline: Duration, nics: &[&str]) -> Result<(Current, Indexes), 
         links: all,
         routes: routes::routes(&routes, &indexes),
         rules: routes::rules(&rules),
-        nameservers: nameservers(Path::new("/etc/resolv.conf")),
-        ipv6: Path::new("/proc/sys/net/ipv6").exists(),
+        nameservers: hosts_nameservers(Path::new("/etc/resolv.conf"), Path::new(UPLINKS)),
+        ipv6: Path::new(IPV6).exists(),
+        ipv6_defaults: ipv6_defaults(),
         ..Current::default()
     };
     Ok((current, indexes))
@@ -65,6 +75,32 @@ pub(crate) fn all_links() -> RouteNetlinkMessage {
     let mask = vec![LinkExtentMask::SkipStats];
     request.attributes.push(LinkAttribute::ExtMask(mask));
     RouteNetlinkMessage::GetLink(request)
+}
+
+/// What new interfaces of this thread's namespace have; what cannot be read is the kernel's own.
+fn ipv6_defaults() -> Ipv6Settings {
+    let mut settings = Ipv6Settings::default();
+    for setting in Ipv6Setting::ALL {
+        let path = format!("{IPV6}/conf/default/{}", setting.sysctl());
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if let Ok(value) = text.trim().parse() {
+            settings.set(setting, value);
+        }
+    }
+    settings
+}
+
+/// The host's name servers: those of resolv.conf; where these are systemd-resolved's own stub, which no file but its own
+/// may name, those that it asks (`uplinks`; systemd-resolved.service(8)).
+fn hosts_nameservers(resolv: &Path, uplinks: &Path) -> Vec<Nameserver> {
+    let is_stub = |it: &Nameserver| STUBS.contains(&it.as_str());
+    let named = nameservers(resolv);
+    if named.is_empty() || !named.iter().all(is_stub) {
+        return named;
+    }
+    let mut asked = nameservers(uplinks);
+    asked.retain(|it| !is_stub(it));
+    asked
 }
 
 /// The name servers of a resolv.conf, none if there is no such file.
@@ -103,6 +139,27 @@ mod tests {
         let servers = parse_nameservers(text);
         let servers: Vec<_> = servers.iter().map(Nameserver::as_str).collect();
         assert_eq!(servers, ["192.0.2.1", "fe80::1%eth0", "192.0.2.2"]);
+    }
+
+    #[test]
+    fn a_stub_is_no_server_of_the_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (resolv, uplinks) = (folder.path().join("a"), folder.path().join("b"));
+        let of_host = |text: &str| {
+            fs::write(&resolv, text).expect("written");
+            let servers = hosts_nameservers(&resolv, &uplinks);
+            let servers = servers.iter().map(|it| it.as_str().to_owned());
+            servers.collect::<Vec<_>>()
+        };
+        let stub = "nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n";
+        assert!(of_host(stub).is_empty(), "nobody knows whom it asks");
+        fs::write(&uplinks, "nameserver 192.0.2.53\nnameserver 127.0.0.54\n").expect("written");
+        assert_eq!(of_host(stub), ["192.0.2.53"]);
+        // An administrator's own resolver is the host's.
+        assert_eq!(of_host("nameserver 127.0.0.1\n"), ["127.0.0.1"]);
+        let both = "nameserver 192.0.2.1\nnameserver 127.0.0.53\n";
+        assert_eq!(of_host(both), ["192.0.2.1", "127.0.0.53"]);
+        assert!(of_host("").is_empty(), "said to be none");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Applied, Effects, Kernel, changed};
 use crate::{
-    Address, Family, IfName, Ipv6Setting, Ipv6Settings, Link, LinkKind, Mac, Route, bond,
+    Address, Family, IfName, Ipv6Setting, Link, LinkKind, Mac, Route, bond,
     network::{MIN_MTU, MIN_MTU_V6},
 };
 
@@ -18,7 +18,7 @@ impl Kernel {
             mtu,
             up: false,
             carrier: false,
-            ipv6: self.state.ipv6.then(Ipv6Settings::default),
+            ipv6: self.state.ipv6.then_some(self.state.ipv6_defaults),
             ..Link::new(kind, mac)
         };
         self.index(name, &link);

@@ -172,6 +172,11 @@ impl Kernel {
         let state = &mut self.state;
         effects.changed = match step {
             Step::AddAddress { link, address } => return self.add_address(link, *address),
+            Step::ReturnAddress {
+                link,
+                address,
+                expiry,
+            } => return self.return_address(link, *address, *expiry),
             Step::RemoveAddress { link, address } => return self.remove_address(link, *address),
             Step::AddRoute { route } => return self.add_route(route),
             Step::RemoveRoute { route } => state.routes.remove(route),

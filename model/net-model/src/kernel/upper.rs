@@ -4,7 +4,8 @@ use core::net::IpAddr;
 
 use super::{Applied, Effects, Kernel};
 use crate::{
-    Address, Cidr, DhcpClient, Family, IfName, Route, RouteKind, addresses, network::MIN_MTU_V6,
+    Address, Cidr, DhcpClient, Expiry, Family, IfName, Route, RouteKind, addresses,
+    network::MIN_MTU_V6,
 };
 
 impl Kernel {
@@ -15,6 +16,7 @@ impl Kernel {
         if let Some(found) = link.addresses.iter_mut().find(|it| it.cidr == cidr) {
             if found.dynamic {
                 found.dynamic = false;
+                found.expiry = None;
                 effects.changed = true;
                 effects.addresses.push((name.clone(), old));
             }
@@ -29,6 +31,26 @@ impl Kernel {
         link.addresses.insert(at, Address::lasting(cidr));
         effects.changed = true;
         effects.addresses.push((name.clone(), old));
+        Ok(effects)
+    }
+
+    /// As [`Self::add_address`], but it stays one for a time. The model has no clock: it is never over.
+    pub(super) fn return_address(&mut self, name: &IfName, cidr: Cidr, expiry: Expiry) -> Applied {
+        let there = |it: &&Address| it.cidr == cidr && it.dynamic;
+        if self.need(name)?.addresses.iter().any(|it| there(&it)) {
+            return Ok(Effects::default());
+        }
+        let old = self.need(name)?.addresses.clone();
+        let mut effects = self.add_address(name, cidr)?;
+        if !effects.changed {
+            effects.changed = true;
+            effects.addresses.push((name.clone(), old));
+        }
+        let mut addresses = self.need_mut(name)?.addresses.iter_mut();
+        if let Some(address) = addresses.find(|it| it.cidr == cidr) {
+            address.dynamic = true;
+            address.expiry = Some(expiry);
+        }
         Ok(effects)
     }
 
@@ -126,9 +148,17 @@ impl Kernel {
         if clients.is_empty() {
             self.state.dhcp.remove(name);
         }
+        let leased = self.state.leased.remove(name).unwrap_or_default();
+        let (gone, kept): (Vec<Cidr>, Vec<Cidr>) =
+            leased.into_iter().partition(|it| it.family() == family);
+        if !kept.is_empty() {
+            self.state.leased.insert(name.clone(), kept);
+        }
+        // The kernel hears routers for the client.
+        let mine = |it: &Address| gone.contains(&it.cidr) || it.advertised;
         self.lose(
             name,
-            |it| it.dynamic && it.cidr.family() == family && !it.is_link_local(),
+            |it| it.dynamic && it.cidr.family() == family && mine(it),
             &mut Effects::default(),
         );
         effects

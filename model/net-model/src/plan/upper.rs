@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Address, Cidr, DhcpClient, Family, IfName, Ipv6Setting, MAIN_TABLE, NetError, NetName, Network,
-    OUR_PROTOCOL, Route, Rule, Step, addresses,
+    OUR_PROTOCOL, Route, RouteKind, Rule, Step, addresses,
     kernel::is_ours,
     source_routing::{self, Routing},
 };
@@ -23,7 +23,11 @@ impl Planner<'_> {
     ) -> Result<(), NetError> {
         let top = &devices.top;
         let table = facts.tables.get(name);
-        let routing = source_routing::of_network(network, top, table);
+        let gateways: Vec<_> = gateways(facts, name).collect();
+        let mut routing = source_routing::of_network(network, top, table);
+        self.keep_apart(&mut routing, table, |it| {
+            is_taken_over(it, top, network, &gateways)
+        });
         self.drop_rules(network, top, table, &routing)?;
         self.drop_routes(facts, name, network, top, &routing)?;
         let routes = self.routes_now(top);
@@ -31,10 +35,36 @@ impl Planner<'_> {
         self.set_clients(network, top, table)?;
         self.set_addresses(network, top)?;
         self.add_routing(top, routing)?;
-        let gateways: Vec<_> = gateways(facts, name).collect();
         self.mend_routes(top, &routes, |it| {
             !is_ours(it) && !is_taken_over(it, top, network, &gateways)
         })
+    }
+
+    /// Of IPv6 routes to one place with one metric the kernel makes one of several ways, whoever made them, and tells one
+    /// maker for all of it: ours would take half of what goes by the foreign one, and could not be told from it. So ours
+    /// gets the next lower metric, and goes before the foreign one, as it does in IPv4.
+    fn keep_apart(&self, routing: &mut Routing, own: Option<u32>, goes: impl Fn(&Route) -> bool) {
+        let routes = &self.kernel.state().routes;
+        // In a network's own table nobody else is.
+        let shared = |it: &&mut Route| {
+            let six = it.family() == Family::V6 && it.kind == RouteKind::Unicast;
+            six && it.via.is_some() && Some(it.table) != own
+        };
+        for route in routing.routes.iter_mut().filter(shared) {
+            let rival = |metric: u32| {
+                let wanted = Route {
+                    metric,
+                    ..route.clone()
+                };
+                routes.iter().any(|it| {
+                    let same = (it.table, it.destination, it.metric);
+                    let beside = same == (wanted.table, wanted.destination, metric);
+                    beside && !is_ours(it) && !wanted.leads_like(it) && !goes(it)
+                })
+            };
+            let free = (1..=route.metric).rev().find(|it| !rival(*it));
+            route.metric = free.unwrap_or(route.metric);
+        }
     }
 
     /// Rules of the network's table that nobody wants; upstream's. What a lease or a router brought stays while the
@@ -80,6 +110,22 @@ impl Planner<'_> {
             .filter(|it| it.device.is_none())
             .collect();
         let unbound = unbound.iter().filter(|it| !routing.routes.contains(it));
+        let had = had.map(|(old, devices)| {
+            source_routing::of_network(old, &devices.top, facts.tables.get(name)).routes
+        });
+        let had = had.unwrap_or_default();
+        // Somebody else's way beside ours: the kernel tells one maker for all ways of a route.
+        let merged = |it: &Route| {
+            let same = |a: &Route, b: &Route| {
+                let what = |it: &Route| (it.table, it.destination, it.metric);
+                what(a) == what(b) && b.via.is_some()
+            };
+            let there = |wanted: &Route| self.kernel.state().routes.contains(wanted);
+            let beside = |wanted: &&Route| same(it, wanted) && there(wanted);
+            let six = it.family() == Family::V6 && it.via.is_some();
+            let was = || had.iter().any(|old| old.via == it.via && same(it, old));
+            six && routing.routes.iter().any(|wanted| beside(&wanted)) && !was()
+        };
         let dynamic = |family| {
             let ip = network.ip(family);
             ip.dhcp || ip.autoconf
@@ -90,7 +136,7 @@ impl Planner<'_> {
         };
         let unwanted = self.kernel.state().routes_of(top).filter(|it| {
             let wanted = routing.routes.iter().any(|wanted| it.leads_like(wanted));
-            let ours = is_ours(it) && !brought(it);
+            let ours = is_ours(it) && !brought(it) && !merged(it);
             !wanted && (ours || is_taken_over(it, top, network, &gateways))
         });
         let all: Vec<Route> = unwanted.chain(unbound).cloned().collect();

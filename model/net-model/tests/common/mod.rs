@@ -42,6 +42,10 @@ pub(crate) fn world() -> Current {
     first.addresses.push(Address::lasting(cidr("192.0.2.5/24")));
     first.addresses.push(Address {
         dynamic: true,
+        expiry: Some(net_model::Expiry {
+            valid: 90_000,
+            preferred: 80_000,
+        }),
         ..Address::lasting(cidr("2001:db8:99::5/64"))
     });
     foreign(&mut links);

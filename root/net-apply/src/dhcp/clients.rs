@@ -13,12 +13,12 @@ use std::{
 };
 
 use exec::{Command, Daemon};
-use net_model::{DhcpClient, Family, IfName};
+use net_model::{Cidr, DhcpClient, Family, IfName};
 
 use super::{
     DhcpClients, Interface, dhcp_error,
     folder::{Folder, Key, Wanted},
-    kernel::{Kernel, passing},
+    kernel::{Kernel, advertised},
 };
 use crate::{ApplyError, ResolvConf};
 
@@ -206,9 +206,11 @@ impl Clients {
         match Kernel::of(&key.link, left.max(Duration::from_millis(1))) {
             Ok(mut kernel) => {
                 let (now, _) = observe::network::network(left, &[]).map_err(|it| failed(&it))?;
-                if let Some(link) = now.links.get(&key.link) {
-                    brought.addresses = passing(link, key.family);
-                }
+                let advertised = now
+                    .links
+                    .get(&key.link)
+                    .map(|it| advertised(it, key.family));
+                brought.addresses.extend(advertised.unwrap_or_default());
                 kernel.take_away(&brought).map_err(|it| failed(&it))?;
             }
             Err(super::kernel::BringError::NoLink) => {}
@@ -234,6 +236,17 @@ impl DhcpClients for Clients {
         for clients in all.values_mut() {
             clients.sort_by_key(|it| it.family);
         }
+        all
+    }
+
+    fn leased(&self) -> BTreeMap<IfName, Vec<Cidr>> {
+        let mut all: BTreeMap<IfName, Vec<Cidr>> = BTreeMap::new();
+        for it in self.folder.all_wanted().unwrap_or_default() {
+            let brought = self.folder.remembered(&it.key).unwrap_or_default().brought;
+            let addresses = all.entry(it.key.link).or_default();
+            addresses.extend(brought.addresses);
+        }
+        all.retain(|_, addresses| !addresses.is_empty());
         all
     }
 

@@ -18,6 +18,7 @@ use netlink::{
 use rustix::io::Errno;
 
 use super::lease::{Brought, Lease};
+use crate::kernel::address_for_a_time;
 
 /// How long an address stays at most without being said again. A lease for ever is given this, too: an address
 /// without an end would look like one that an administrator gave.
@@ -119,8 +120,8 @@ impl Kernel {
     }
 }
 
-/// Addresses that an interface had and lost, and the routes over it, come back: as they were, but that what had an
-/// end has one only if a client gives it anew. What cannot come back is told.
+/// Addresses that an interface had and lost, and the routes over it, come back as they were: what was there for a time, for
+/// what is left of it. What cannot come back is told.
 pub(crate) fn put_back(link: &IfName, before: &Current, after: &Current) {
     let addresses = |of: &Current| {
         let addresses = of.links.get(link).map(|it| it.addresses.clone());
@@ -140,8 +141,15 @@ pub(crate) fn put_back(link: &IfName, before: &Current, after: &Current) {
         Err(error) => return tracing::error!(%link, %error, "it does not come back"),
     };
     let mut acts = Vec::new();
+    let now = observe::clock::monotonic().as_secs();
     for it in &lost {
-        let message = RouteNetlinkMessage::NewAddress(address(it.cidr, kernel.index));
+        let message = match it.expiry {
+            Some(expiry) => address_for_a_time(kernel.index, it.cidr, expiry, now),
+            None => Some(address(it.cidr, kernel.index)),
+        };
+        let Some(message) = message.map(RouteNetlinkMessage::NewAddress) else {
+            continue;
+        };
         acts.push((Act::replace(message), format!("address {}", it.cidr)));
     }
     for it in routes {
@@ -155,10 +163,10 @@ pub(crate) fn put_back(link: &IfName, before: &Current, after: &Current) {
     }
 }
 
-/// What has an end and is of this family: of leases, and what the kernel made of advertisements.
-pub(super) fn passing(link: &Link, family: Family) -> Vec<Cidr> {
+/// What the kernel made of advertisements, if it is of this family.
+pub(super) fn advertised(link: &Link, family: Family) -> Vec<Cidr> {
     let all = link.addresses.iter();
-    all.filter(|it| it.dynamic && it.cidr.family() == family && !it.is_link_local())
+    all.filter(|it| it.dynamic && it.advertised && it.cidr.family() == family)
         .map(|it| it.cidr)
         .collect()
 }

@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
 use super::{
     dhcp_error,
     folder::{Folder, Key, Remembered},
-    kernel::{Kernel, passing},
+    kernel::{Kernel, advertised},
     lease::{Advertised, Brought, Lease, check},
 };
 use crate::{ApplyError, ResolvConf};
@@ -174,7 +174,7 @@ impl Session {
         let mut addresses = now
             .links
             .get(link)
-            .map_or_else(Vec::new, |it| passing(it, self.key.family));
+            .map_or_else(Vec::new, |it| advertised(it, self.key.family));
         addresses.retain(|it| {
             Some(*it) != lease && prefixes.iter().any(|prefix| prefix.contains(it.ip()))
         });
@@ -213,7 +213,13 @@ impl Session {
     fn carry_out(&self, state: &mut State, old: &Brought, new: &Brought) -> Result<(), ApplyError> {
         let link = &self.key.link;
         state.remembered.brought = old.and(new);
-        self.remember(state)?;
+        match self.remember(state) {
+            // What is there is remembered already: a full disk is no reason to let a renewed lease run out.
+            Err(error) if state.remembered.brought == *old => {
+                tracing::warn!(%error, "how long the lease holds is not remembered");
+            }
+            other => other?,
+        }
         let mut kernel = Kernel::of(link, KERNEL).map_err(|error| dhcp_error(link, &error))?;
         // First: an address that goes could take a newer one of its network along.
         let mut result = kernel.take_away(&old.without(new));
@@ -223,7 +229,10 @@ impl Session {
         result = result.and(kernel.bring(new));
         if result.is_ok() {
             state.remembered.brought = new.clone();
-            self.remember(state)?;
+            match self.remember(state) {
+                Err(error) if *new == *old => tracing::debug!(%error, "not remembered, either"),
+                other => other?,
+            }
         }
         let gone = old.without(new).nameservers;
         let names = self.nameservers(&new.nameservers, &gone);

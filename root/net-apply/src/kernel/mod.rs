@@ -25,6 +25,8 @@ use net_model::{Current, Planned, Step};
 use netlink::NetlinkError;
 use observe::network::Indexes;
 
+pub(crate) use routes::address_for_a_time;
+
 use crate::{ApplyError, DhcpClients, Halted, Machine, Resolver};
 use lanes::{Lane, Outcome};
 use removal::Part;
@@ -118,6 +120,7 @@ impl Machine for KernelMachine {
         let mut talk = Talk::open(until).map_err(failed)?;
         current.qos = qos::read(&mut talk, &indexes).map_err(failed)?;
         current.dhcp = self.dhcp.running();
+        current.leased = self.dhcp.leased();
         if let Some(servers) = self.resolver.now() {
             current.nameservers = servers;
         }

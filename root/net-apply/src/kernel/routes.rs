@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 
-use net_model::{Cidr, Family, Route, RouteKind, Rule};
+use net_model::{Cidr, Expiry, Family, Route, RouteKind, Rule};
 use netlink::packet::{
     AddressFamily,
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressMessage, CacheInfo},
     route::{
         RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteProtocol,
         RouteScope, RouteType,
     },
     rule::{RuleAction, RuleAttribute, RuleMessage},
 };
+
+/// The longest time that is not for ever (`INFINITY_LIFE_TIME`).
+const LONGEST: u32 = u32::MAX - 1;
 
 /// The message of a route; `device` is the index of its interface.
 pub(super) fn route(route: &Route, device: Option<u32>) -> RouteMessage {
@@ -87,6 +90,24 @@ pub(super) fn address_of(index: u32, cidr: Cidr) -> AddressMessage {
     message
 }
 
+/// The same for what is left of its time; nothing if that is over. `now`: seconds of the monotonic clock.
+pub(crate) fn address_for_a_time(
+    index: u32,
+    cidr: Cidr,
+    expiry: Expiry,
+    now: u64,
+) -> Option<AddressMessage> {
+    // What never ends is no address for a time.
+    let left =
+        |end: u64| u32::try_from(end.saturating_sub(now)).map_or(LONGEST, |it| it.min(LONGEST));
+    let mut times = CacheInfo::default();
+    times.ifa_valid = left(expiry.valid);
+    times.ifa_preferred = left(expiry.preferred).min(times.ifa_valid);
+    let mut message = address_of(index, cidr);
+    message.attributes.push(AddressAttribute::CacheInfo(times));
+    (times.ifa_valid > 0).then_some(message)
+}
+
 /// The broadcast address of a network that has one.
 fn broadcast(cidr: Cidr) -> Option<std::net::Ipv4Addr> {
     let IpAddr::V4(ip) = cidr.ip() else {
@@ -118,6 +139,23 @@ fn address(ip: IpAddr) -> RouteAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_comes_back_for_what_is_left_of_its_time() {
+        let times = |valid, preferred| {
+            let cidr = "192.0.2.5/24".parse().expect("an address");
+            let expiry = Expiry { valid, preferred };
+            let message = address_for_a_time(7, cidr, expiry, 1000)?;
+            message.attributes.into_iter().find_map(|it| match it {
+                AddressAttribute::CacheInfo(it) => Some((it.ifa_valid, it.ifa_preferred)),
+                _ => None,
+            })
+        };
+        assert_eq!(times(1060, 1030), Some((60, 30)));
+        assert_eq!(times(1060, 990), Some((60, 0)), "deprecated");
+        assert_eq!(times(1000, 1000), None, "over");
+        assert_eq!(times(u64::MAX, u64::MAX), Some((LONGEST, LONGEST)));
+    }
 
     #[test]
     fn broadcast_addresses() {

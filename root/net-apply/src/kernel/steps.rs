@@ -5,7 +5,9 @@
 
 use std::fs;
 
-use net_model::{Cidr, Family, IfName, Ipv6Setting, Mac, Route, RouteKind, Rule, Step};
+use net_model::{
+    Address, Cidr, Expiry, Family, IfName, Ipv6Setting, Mac, Route, RouteKind, Rule, Step,
+};
 use netlink::{
     Act, Refusal,
     packet::{
@@ -124,6 +126,11 @@ fn begin_upper(talk: &Talk, step: &Step) -> Option<Beginning> {
             let message = routes::address_of(index, *address);
             Begun::Act(Act::replace(Message::NewAddress(message)))
         }),
+        Step::ReturnAddress {
+            link,
+            address,
+            expiry,
+        } => return_address(talk, link, *address, *expiry, Act::create),
         Step::RemoveAddress { link, address } => Ok(remove_address(talk, link, *address)),
         Step::AddRoute { route } => add_route(talk, route),
         Step::RemoveRoute { route } => Ok(remove_route(talk, route)),
@@ -228,6 +235,24 @@ fn set_ipv6(name: &IfName, setting: Ipv6Setting, value: u8) -> Beginning {
     }
 }
 
+/// For what is left of its time.
+fn return_address(
+    talk: &Talk,
+    link: &IfName,
+    address: Cidr,
+    expiry: Expiry,
+    how: fn(Message) -> Act,
+) -> Beginning {
+    let index = talk.index(link)?;
+    let now = observe::clock::monotonic().as_secs();
+    Ok(
+        match routes::address_for_a_time(index, address, expiry, now) {
+            Some(message) => Begun::Act(how(Message::NewAddress(message))),
+            None => Begun::Done,
+        },
+    )
+}
+
 fn remove_address(talk: &Talk, link: &IfName, address: Cidr) -> Begun {
     match talk.index(link) {
         Ok(index) => {
@@ -288,6 +313,24 @@ pub(super) fn meaning(talk: &mut Talk, step: &Step, refusal: Refusal) -> Result<
             }
         }
         Step::DeleteLink { .. } | Step::ClearMaster { .. } if is(Errno::NODEV) => Ok(Meaning::Done),
+        Step::ReturnAddress {
+            link,
+            address,
+            expiry,
+        } if is(Errno::EXIST) => {
+            // Its owner's, given anew meanwhile; or made to last by what is being undone.
+            let (current, _) = there(talk)?;
+            let now = current.links.get(link).map(|it| &it.addresses);
+            let lasting = now.is_some_and(|it| it.contains(&Address::lasting(*address)));
+            let act = match lasting {
+                true => return_address(talk, link, *address, *expiry, Act::replace)?,
+                false => Begun::Done,
+            };
+            Ok(match act {
+                Begun::Act(act) => Meaning::Act(act),
+                Begun::Done => Meaning::Done,
+            })
+        }
         Step::RemoveAddress { .. } if is(Errno::ADDRNOTAVAIL) || is(Errno::NODEV) => {
             Ok(Meaning::Done)
         }

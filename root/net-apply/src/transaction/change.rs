@@ -241,11 +241,12 @@ impl Change<'_> {
     }
 
     fn end(&self) {
-        if let Err(error) = self.journal.end() {
-            tracing::error!(%error, "the journal of a change that is over stays");
-        }
+        // As long as the journal is there the next start does this.
         if !self.plan.is_empty() {
             self.all.own_running();
+        }
+        if let Err(error) = self.journal.end() {
+            tracing::error!(%error, "the journal of a change that is over stays");
         }
         self.all.at(&Point::Done);
     }

@@ -10,7 +10,8 @@
 //! The order of acts, with what a death after each means for the next start ([`Transactions::recover`]):
 //!
 //! 1. read the files and the kernel; refuse what cannot be; allot tables; plan. *Nothing has changed.*
-//! 2. tables on disk (more than needed does no harm), then the journal with the undo of every stage. *Undone: nothing to do.*
+//! 2. tables on disk (more than needed does no harm), then the journal with the undo of every stage; then other managers of the
+//!    network are told what will be ours. *Undone: they are told what is ours.*
 //! 3. run, stage by stage; verify: the plan of what is reached is empty. *Undone.*
 //! 4. tell the asker, wait for its word. *Undone.*
 //! 5. confirmed: prepare both sets of files beside those in force, synced. *Undone; the files are left over.*
@@ -76,6 +77,8 @@ pub struct Places {
     pub state: PathBuf,
     /// There if networks were restored since the host started, as upstream has it (`/run/vdsm/nets_restored`).
     pub restored: PathBuf,
+    /// Where the kernel shows its devices: `/sys`.
+    pub sysfs: PathBuf,
     /// Tells one start of the host from another (`/proc/sys/kernel/random/boot_id`).
     pub boot: String,
     /// How long the kernel may take to show what it was told, before a change counts as not made: 5 s.
@@ -230,26 +233,29 @@ impl Transactions {
         if asked.desired.before != running.netconf.config().0 {
             return Err(ChangeError::Stale);
         }
-        let Ready {
-            current,
-            tables,
-            plan,
-        } = self.ready_and_ours(&asked)?;
-        ticket.steps(plan.steps.len());
-        tables::save(&self.tables_file(), &tables).map_err(ChangeError::Tables)?;
-        self.at(&Point::Tables);
+        let ready = self.ready(&asked.desired, asked.until)?;
         let journal = self.journal()?;
-        let mut record = Record::new(asked.desired, asked.persist, &plan, &self.places.boot);
-        record.before = likeness::part(&current, &likeness::touched(&plan.steps));
-        journal.begin(&record).map_err(ChangeError::Journal)?;
-        self.at(&Point::Journal);
+        let written = self.write_down(&asked, &ready, &journal);
+        let ours = written.and_then(|record| self.ours(&asked, &journal, ready, record));
+        let (ready, record) = match ours {
+            Ok(ours) => ours,
+            Err(error) => {
+                // Nothing was begun. A record that stays is of a change without effects.
+                self.own_running();
+                if let Err(error) = journal.end() {
+                    tracing::error!(%error, "the journal of a change that was not begun stays");
+                }
+                return Err(error);
+            }
+        };
+        ticket.steps(ready.plan.steps.len());
         let change = Change {
             all: self,
             ticket: Some(ticket),
             journal,
             record,
-            plan,
-            tables,
+            plan: ready.plan,
+            tables: ready.tables,
             took: Duration::ZERO,
             done: Vec::new(),
             over: false,
@@ -257,21 +263,45 @@ impl Transactions {
         change.made(began, asked.until)
     }
 
+    /// Tables and journal.
+    fn write_down(
+        &self,
+        asked: &Asked,
+        ready: &Ready,
+        journal: &Journal,
+    ) -> Result<Record, ChangeError> {
+        tables::save(&self.tables_file(), &ready.tables).map_err(ChangeError::Tables)?;
+        self.at(&Point::Tables);
+        let (desired, plan) = (asked.desired.clone(), &ready.plan);
+        let mut record = Record::new(desired, asked.persist, plan, &self.places.boot);
+        record.before = likeness::part(&ready.current, &likeness::touched(&plan.steps));
+        journal.begin(&record).map_err(ChangeError::Journal)?;
+        self.at(&Point::Journal);
+        Ok(record)
+    }
+
     /// What will be ours is let go by others before the first step; if that may have changed something, the plan is
     /// made again.
-    fn ready_and_ours(&self, asked: &Asked) -> Result<Ready, ChangeError> {
-        let ready = self.ready(&asked.desired, asked.until)?;
+    fn ours(
+        &self,
+        asked: &Asked,
+        journal: &Journal,
+        ready: Ready,
+        record: Record,
+    ) -> Result<(Ready, Record), ChangeError> {
         if ready.plan.is_empty() {
-            return Ok(ready);
+            return Ok((ready, record));
         }
-        match self.own(&[&asked.desired.before, &asked.desired.after], asked.until) {
-            Ok(false) => Ok(ready),
-            Ok(true) => self.ready(&asked.desired, asked.until),
-            Err(error) => {
-                self.own_running();
-                Err(ChangeError::Halted(error))
-            }
+        let configs = [&asked.desired.before, &asked.desired.after];
+        if !self
+            .own(&configs, asked.until)
+            .map_err(ChangeError::Halted)?
+        {
+            return Ok((ready, record));
         }
+        let ready = self.ready(&asked.desired, asked.until)?;
+        let record = self.write_down(asked, &ready, journal)?;
+        Ok((ready, record))
     }
 
     /// Tells other managers of the network that the interfaces of these are ours, and no others.
@@ -442,7 +472,8 @@ impl Transactions {
     ) -> Result<Plan, ChangeError> {
         let settle = (Instant::now() + self.places.settle).min(until);
         loop {
-            let current = self.machine.current(until).map_err(ChangeError::Unknown)?;
+            let mut current = self.machine.current(until).map_err(ChangeError::Unknown)?;
+            current.assume(&desired.after);
             let left = plan(&current, desired, tables).map_err(ChangeError::Invalid)?;
             if left.is_empty() || Instant::now() >= settle {
                 return Ok(left);

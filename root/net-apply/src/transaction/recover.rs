@@ -28,6 +28,12 @@ impl Transactions {
         let Some(left) = journal.left().map_err(ChangeError::Journal)? else {
             return Ok(None);
         };
+        if let Left::Open(record) | Left::Confirmed(record) = &left
+            && record.boot == self.places.boot
+        {
+            // Who cannot see what is there can neither undo it nor say that it is done: the journal stays.
+            self.machine.current(until).map_err(ChangeError::Unknown)?;
+        }
         let recovered = match left {
             Left::Damaged(why) => Recovered::Left { what: vec![why] },
             Left::Confirmed(record) if self.lasts(&record, until) => {
@@ -39,6 +45,8 @@ impl Transactions {
                 self.undo_left(&journal, &record, until)
             }
         };
+        // It may have died after others were told what would be ours.
+        self.own_running();
         journal.end().map_err(ChangeError::Journal)?;
         match &recovered {
             Recovered::Left { what } => tracing::error!(
@@ -58,9 +66,10 @@ impl Transactions {
             return true;
         }
         let desired = &record.desired;
-        let Ok(current) = self.machine.current(until) else {
+        let Ok(mut current) = self.machine.current(until) else {
             return false;
         };
+        current.assume(&desired.after);
         let Ok(tables) = self.allotted(&[&desired.before, &desired.after], &current) else {
             return false;
         };

@@ -74,6 +74,8 @@ fn assert_recovers(dir: &Path, what: &str) -> bool {
     let host = Host::open(dir, None);
     host.all.recover(soon()).unwrap();
     let made = host.assert_whole(&before(), &after(), what);
+    let lasts = if made { after() } else { before() };
+    assert!(host.holds(&lasts), "{what}: others are not told so");
     let next = if made { before() } else { after() };
     host.begin(&next, true).unwrap().confirm().unwrap();
     let host = Host::open(dir, None);

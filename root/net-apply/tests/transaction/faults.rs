@@ -121,6 +121,36 @@ fn what_cannot_be_undone_is_told_and_tried_again() {
 }
 
 #[test]
+fn who_cannot_see_what_is_there_keeps_the_journal() {
+    let (_dir, host) = fresh();
+    std::mem::forget(host.begin(&after(), true).unwrap());
+    let next = Host::open(&host.dir, None);
+    next.model.faults.lock().unwrap().blind = true;
+    let blind = next.all.recover(soon()).unwrap_err();
+    assert!(matches!(blind, ChangeError::Unknown(_)), "{blind:?}");
+    next.begin(&before(), true).unwrap_err();
+    next.model.faults.lock().unwrap().blind = false;
+    let recovered = next.all.recover(soon()).unwrap();
+    assert!(
+        matches!(recovered, Some(Recovered::Undone { .. })),
+        "{recovered:?}"
+    );
+    assert!(!next.assert_whole(&before(), &after(), "seen at last"));
+}
+
+#[test]
+fn a_change_that_cannot_be_written_down_takes_nothing_from_others() {
+    let (_dir, host) = fresh();
+    // Where the journal would be.
+    std::fs::write(host.dir.join("state/change"), "").unwrap();
+    host.begin(&after(), true).unwrap_err();
+    assert!(host.holds(&before()), "others let go of what is not ours");
+    std::fs::remove_file(host.dir.join("state/change")).unwrap();
+    host.begin(&after(), true).unwrap().confirm().unwrap();
+    assert!(host.holds(&after()));
+}
+
+#[test]
 fn a_change_of_another_boot_has_nothing_to_undo() {
     let (_dir, host) = fresh();
     std::mem::forget(host.begin(&after(), true).unwrap());

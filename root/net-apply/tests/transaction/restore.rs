@@ -27,6 +27,36 @@ fn failed(outcome: &NetworkOutcome) -> Option<&str> {
 }
 
 #[test]
+fn virtual_functions_come_first_and_a_bad_card_fails_alone() {
+    let mut config = after();
+    for (card, number) in [("eth2", 4), ("eth9", 1)] {
+        let record = serde_json::json!({"sriov": {"numvfs": number}});
+        let record = record.as_object().unwrap().clone();
+        config.devices.insert(card.to_owned(), record);
+    }
+    let (_dir, host) = booted(&config, &Config::default());
+    let card = host.dir.join("sys/class/net/eth2/device");
+    std::fs::create_dir_all(&card).unwrap();
+    std::fs::write(card.join("sriov_numvfs"), "0\n").unwrap();
+    std::fs::write(card.join("sriov_totalvfs"), "8\n").unwrap();
+    // The interfaces that networks are on: nobody waits for them.
+    for name in ["eth0", "eth1", "eth3"] {
+        std::fs::create_dir_all(host.dir.join("sys/class/net").join(name)).unwrap();
+    }
+    let restored = host.all.restore(false, soon()).unwrap();
+    let others: Vec<&str> = restored
+        .others
+        .iter()
+        .map(|it| it.subject.as_str())
+        .collect();
+    assert_eq!(others, ["eth9"], "{restored:?}");
+    assert!(restored.networks.values().all(|it| failed(it).is_none()));
+    let number = std::fs::read_to_string(card.join("sriov_numvfs")).unwrap();
+    assert_eq!(number.trim(), "4");
+    assert_eq!(host.stored(NetworkSet::Running), config);
+}
+
+#[test]
 fn from_nothing_to_all_once_and_again_only_by_force() {
     let (_dir, host) = booted(&after(), &Config::default());
     let restored = host.all.restore(false, soon()).unwrap();

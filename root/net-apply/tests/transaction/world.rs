@@ -13,6 +13,7 @@ use std::{
 
 use net_apply::{
     ApplyError, Asked, Change, ChangeError, Halted, Machine, Places, Point, Transactions, Watcher,
+    managers::Held,
 };
 use net_model::{
     Base, Bond, BridgeConfig, Config, Current, Desired, IfName, Kernel, Link, LinkKind, Mac,
@@ -119,6 +120,8 @@ pub(crate) struct Faults {
     pub(crate) skip_at: Option<usize>,
     /// Nothing can be undone, nor done.
     pub(crate) broken: bool,
+    /// What is there is not told.
+    pub(crate) blind: bool,
 }
 
 /// Ends the process at its n-th point.
@@ -197,6 +200,12 @@ impl Model {
 
 impl Machine for Model {
     fn current(&self, _until: Instant) -> Result<Current, ApplyError> {
+        if self.faults.lock().unwrap().blind {
+            return Err(ApplyError::Manager {
+                manager: "the kernel",
+                why: "it does not answer".to_owned(),
+            });
+        }
         Ok(self.kernel.lock().unwrap().state().clone())
     }
 
@@ -210,6 +219,16 @@ impl Machine for Model {
             })?;
         }
         Ok(())
+    }
+
+    fn own(&self, held: &Held, _until: Instant) -> Result<bool, ApplyError> {
+        if !self.unsaved.load(Ordering::SeqCst) {
+            fs::write(self.file.with_file_name("held"), format!("{held:?}")).unwrap();
+        }
+        if let Some(fuse) = &self.fuse {
+            fuse.burn();
+        }
+        Ok(false)
     }
 
     fn undo(&self, steps: &[Step], _until: Instant) -> Vec<ApplyError> {
@@ -263,6 +282,7 @@ impl Host {
         let places = Places {
             netconfs: Netconfs::at(dir),
             state: dir.join("state"),
+            sysfs: dir.join("sys"),
             restored: dir.join("nets_restored"),
             boot: "this".to_owned(),
             // The model shows everything at once.
@@ -293,6 +313,12 @@ impl Host {
             until: soon(),
             pid: None,
         })
+    }
+
+    /// Do other managers leave alone what this configuration has, and nothing else? Also if they were never told.
+    pub(crate) fn holds(&self, config: &Config) -> bool {
+        let told = fs::read_to_string(self.dir.join("held"));
+        told.map_or(true, |it| it == format!("{:?}", Held::of(&[config])))
     }
 
     pub(crate) fn current(&self) -> Current {
