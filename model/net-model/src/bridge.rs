@@ -30,7 +30,7 @@ const TIME: u64 = u32::MAX as u64;
 
 #[rustfmt::skip]
 const ATTRIBUTES: &[Attribute] = &[
-    attribute("ageing_time", 0, TIME, "30000"),
+    attribute(AGEING_TIME, 0, TIME, "30000"),
     attribute("default_pvid", 0, 4094, "1"),
     attribute("forward_delay", 0, 3000, "1500"),
     attribute("group_fwd_mask", 0, 65_535, "0x0"),
@@ -61,6 +61,9 @@ const ATTRIBUTES: &[Attribute] = &[
     attribute("vlan_stats_enabled", 0, 1, "0"),
     attribute("vlan_stats_per_port", 0, 1, "0"),
 ];
+
+/// The attribute that the kernel shortens for as long as the spanning tree changes.
+pub const AGEING_TIME: &str = "ageing_time";
 
 fn find(name: &str) -> Option<&'static Attribute> {
     ATTRIBUTES.iter().find(|it| it.name == name)

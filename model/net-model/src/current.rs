@@ -9,7 +9,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cidr, DhcpClient, Family, HostQos, IfName, Ipv6Setting, Mac, Nameserver, QosClass, RouteKind,
+    Cidr, Config, DhcpClient, Family, HostQos, IfName, Ipv6Setting, Mac, Nameserver, QosClass,
+    RouteKind,
+    bridge::{AGEING_TIME, default_value},
 };
 
 /// The main routing table.
@@ -65,6 +67,26 @@ impl Current {
             .iter()
             .filter(move |(_, it)| it.master.as_ref() == Some(master))
             .map(|(name, _)| name)
+    }
+
+    /// Fills in what the kernel does not tell while a spanning tree changes: the `ageing_time` of the bridges of these
+    /// networks is what was asked for.
+    pub fn assume(&mut self, config: &Config) {
+        for (name, network) in &config.networks {
+            let (Some(bridge), Ok(name)) = (&network.bridge, name.bridge()) else {
+                continue;
+            };
+            let link = self.links.get_mut(&name);
+            let Some(LinkKind::Bridge(state)) = link.map(|it| &mut it.kind) else {
+                continue;
+            };
+            if state.tree_changes && !state.options.contains_key(AGEING_TIME) {
+                let asked = bridge.options.get(AGEING_TIME).map(String::as_str);
+                let value = asked.or_else(|| default_value(AGEING_TIME));
+                let known = value.map(|it| (AGEING_TIME.to_owned(), it.to_owned()));
+                state.options.extend(known);
+            }
+        }
     }
 
     /// Tables that a route or a rule mentions.
@@ -183,6 +205,10 @@ pub struct BridgeState {
     pub stp: bool,
     /// Attributes by sysfs's names.
     pub options: BTreeMap<String, String>,
+    /// The spanning tree has just changed: for as long the kernel tells a shortened `ageing_time`, which is left out of the
+    /// attributes.
+    #[serde(default)]
+    pub tree_changes: bool,
 }
 
 /// Settings of IPv6 of an interface (`/proc/sys/net/ipv6/conf/NAME/`).

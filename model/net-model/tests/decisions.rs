@@ -99,6 +99,47 @@ fn four_thousand_vlans_have_four_thousand_tables() {
     assert_eq!(more, Tables::default());
 }
 
+/// While a spanning tree changes the kernel tells a shortened time, which is read as none.
+#[test]
+fn an_ageing_time_that_is_not_told_is_what_was_asked_for() {
+    let with = |time: &str| {
+        let bridge = BridgeConfig {
+            stp: true,
+            options: [("ageing_time".to_owned(), time.to_owned())].into(),
+        };
+        let network = Network {
+            bridge: Some(bridge),
+            ..on_nic("eth1")
+        };
+        Config {
+            networks: [(net("n"), network)].into(),
+            ..Config::default()
+        }
+    };
+    let (one, two) = (with("20000"), with("40000"));
+    let (mut there, all) = build(&one);
+    let LinkKind::Bridge(state) = &mut there.links.get_mut("n").unwrap().kind else {
+        panic!("no bridge");
+    };
+    state.tree_changes = true;
+    state.options.remove("ageing_time");
+    let texts = |plan: &net_model::Plan| -> Vec<String> {
+        let undo = plan.undo(plan.steps.len());
+        let done = plan.steps.iter().map(|it| it.step.to_string());
+        done.chain(undo.iter().map(Step::to_string)).collect()
+    };
+    assert!(planned(&there, &change(&one, &one), &all).is_empty());
+    assert_eq!(
+        texts(&planned(&there, &change(&one, &two), &all)),
+        ["n: ageing_time 40000", "n: ageing_time 20000"]
+    );
+    let gone = planned(&there, &change(&one, &Config::default()), &all);
+    assert!(texts(&gone).contains(&"n: ageing_time 20000".to_owned()));
+    // After the change: what was set is believed.
+    there.assume(&two);
+    assert!(planned(&there, &change(&one, &two), &all).is_empty());
+}
+
 #[test]
 fn bad_files_of_tables_are_refused() {
     for text in [

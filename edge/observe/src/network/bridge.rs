@@ -1,6 +1,6 @@
 //! A bridge's attributes, by the names and units of sysfs (`net/bridge/br_netlink.c` and `br_sysfs_br.c`).
 
-use net_model::BridgeState;
+use net_model::{BridgeState, bridge::AGEING_TIME};
 use netlink::packet::link::{BridgeBooleanOptionFlags, BridgeStpState, InfoBridge};
 
 /// The state of a bridge.
@@ -13,8 +13,30 @@ pub(super) fn state(attributes: &[InfoBridge]) -> BridgeState {
         if let Some((name, value)) = option(attribute) {
             state.options.insert(name.to_owned(), value);
         }
+        if let InfoBridge::TopologyChange(it) = attribute {
+            state.tree_changes = *it != 0;
+        }
+    }
+    if state.tree_changes && is_shortened(attributes) {
+        state.options.remove(AGEING_TIME);
+    } else {
+        state.tree_changes = false;
     }
     state
+}
+
+/// While the tree changes addresses age within twice the forward delay, and the kernel tells that instead of what is
+/// set (`__br_set_topology_change`). Times are rounded to the kernel's ticks.
+fn is_shortened(attributes: &[InfoBridge]) -> bool {
+    let (mut ageing, mut delay) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            InfoBridge::AgeingTime(it) => ageing = Some(u64::from(*it)),
+            InfoBridge::ForwardDelay(it) => delay = Some(u64::from(*it)),
+            _ => {}
+        }
+    }
+    matches!((ageing, delay), (Some(ageing), Some(delay)) if ageing.abs_diff(2 * delay) <= 2)
 }
 
 fn option(attribute: &InfoBridge) -> Option<(&'static str, String)> {
@@ -74,4 +96,29 @@ fn flags(attribute: &InfoBridge) -> Option<(&'static str, String)> {
         _ => return None,
     };
     Some((name, u8::from(value).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(ageing: u32, changes: u8) -> BridgeState {
+        state(&[
+            InfoBridge::ForwardDelay(200),
+            InfoBridge::AgeingTime(ageing),
+            InfoBridge::StpState(BridgeStpState::KernelStp),
+            InfoBridge::TopologyChange(changes),
+        ])
+    }
+
+    #[test]
+    fn a_shortened_ageing_time_is_not_what_was_set() {
+        let hidden = told(400, 1);
+        assert!(hidden.tree_changes && !hidden.options.contains_key(AGEING_TIME));
+        for (ageing, changes) in [(400, 0), (30_000, 1), (30_000, 0)] {
+            let plain = told(ageing, changes);
+            assert_eq!(plain.options[AGEING_TIME], ageing.to_string());
+            assert!(!plain.tree_changes, "{ageing} {changes}");
+        }
+    }
 }

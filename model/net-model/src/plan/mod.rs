@@ -35,9 +35,12 @@ use crate::{
 /// before, with the code that Engine knows.
 pub fn plan(current: &Current, desired: &Desired, tables: &Tables) -> Result<Plan, NetError> {
     let facts = Facts::new(current, desired, tables)?;
+    let mut told = current.clone();
+    told.assume(&desired.before);
+    told.assume(&desired.after);
     let mut planner = Planner {
         origin: current,
-        kernel: Kernel::new(current.clone()),
+        kernel: Kernel::new(told),
         steps: Vec::new(),
         stage: Stage::Remove,
         network: None,

@@ -87,7 +87,12 @@ fn link(name: &IfName, a: &Link, b: &Link, follows: bool, all: &mut Vec<String>)
     if let (Some(a), Some(b)) = (a.ipv6, b.ipv6) {
         differs("its IPv6", format!("{a:?}"), format!("{b:?}"));
     }
+    let changes = |it: &LinkKind| matches!(it, LinkKind::Bridge(it) if it.tree_changes);
+    let hidden = changes(&a.kind) || changes(&b.kind);
     for (option, value) in options(&a.kind) {
+        if hidden && option == bridge::AGEING_TIME {
+            continue;
+        }
         let now = options(&b.kind).remove(&option).unwrap_or_default();
         if !bridge::same_value(&value, &now) {
             differs(&option, value, now);
