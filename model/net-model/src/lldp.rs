@@ -63,6 +63,7 @@ enum Shape {
 }
 
 struct Known {
+    /// What `lldptool` prints, without its last word, " TLV".
     title: &'static str,
     name: &'static str,
     kind: u8,
@@ -70,95 +71,41 @@ struct Known {
     shape: Shape,
 }
 
-const fn plain(title: &'static str, name: &'static str, kind: u8, shape: Shape) -> Known {
+/// One whose name at upstream is what `lldptool` prints.
+const fn plain(title: &'static str, kind: u8, shape: Shape) -> Known {
     Known {
         title,
-        name,
+        name: title,
         kind,
         organisation: None,
         shape,
     }
 }
 
-const fn special(
-    title: &'static str,
-    name: &'static str,
-    organisation: (u32, u8),
-    shape: Shape,
-) -> Known {
+const fn special(title: &'static str, organisation: (u32, u8), shape: Shape) -> Known {
     Known {
-        title,
-        name,
-        kind: ORGANISATION,
         organisation: Some(organisation),
-        shape,
+        ..plain(title, ORGANISATION, shape)
     }
 }
 
 /// lldptool prints both kinds of link aggregation alike; upstream takes it for 802.1's.
 const KNOWN: [Known; 12] = [
-    plain(
-        "Chassis ID TLV",
-        "Chassis ID",
-        1,
-        Shape::Typed("chassis ID"),
-    ),
-    plain("Port ID TLV", "Port ID", 2, Shape::Typed("port ID")),
-    plain(
-        "Time to Live TLV",
-        "Time to Live",
-        3,
-        Shape::Line("time to live"),
-    ),
-    plain(
-        "Port Description TLV",
-        "Port Description",
-        4,
-        Shape::Line("port description"),
-    ),
-    plain(
-        "System Name TLV",
-        "System Name",
-        5,
-        Shape::Line("system name"),
-    ),
-    plain(
-        "System Description TLV",
-        "System Description",
-        6,
-        Shape::Line("system description"),
-    ),
-    plain(
-        "System Capabilities TLV",
-        "System Capabilities",
-        7,
-        Shape::Lines,
-    ),
-    plain(
-        "Management Address TLV",
-        "Management Address",
-        8,
-        Shape::Management,
-    ),
-    special(
-        "Port VLAN ID TLV",
-        "Port VLAN ID",
-        (IEEE_8021, 1),
-        Shape::PortVlan,
-    ),
-    special("VLAN Name TLV", "VLAN Name", (IEEE_8021, 3), Shape::Vlan),
-    special(
-        "Link Aggregation TLV",
-        "Link Aggregation",
-        (IEEE_8021, 7),
-        Shape::Aggregation,
-    ),
-    special(
-        "Maximum Frame Size TLV",
-        "MTU",
-        (IEEE_8023, 4),
-        Shape::Line("mtu"),
-    ),
+    plain("Chassis ID", 1, Shape::Typed("chassis ID")),
+    plain("Port ID", 2, Shape::Typed("port ID")),
+    plain("Time to Live", 3, Shape::Line("time to live")),
+    plain("Port Description", 4, Shape::Line("port description")),
+    plain("System Name", 5, Shape::Line("system name")),
+    plain("System Description", 6, Shape::Line("system description")),
+    plain("System Capabilities", 7, Shape::Lines),
+    plain("Management Address", 8, Shape::Management),
+    special("Port VLAN ID", (IEEE_8021, 1), Shape::PortVlan),
+    special("VLAN Name", (IEEE_8021, 3), Shape::Vlan),
+    special("Link Aggregation", (IEEE_8021, 7), Shape::Aggregation),
+    Known {
+        name: "MTU",
+        ..special("Maximum Frame Size", (IEEE_8023, 4), Shape::Line("mtu"))
+    },
 ];
 
 /// The elements in what `lldptool get-tlv -n -i NIC` printed, in their order.
@@ -190,6 +137,7 @@ fn elements(text: &str) -> Vec<(&str, Vec<&str>)> {
 }
 
 fn tlv(title: &str, lines: &[&str]) -> Option<Tlv> {
+    let title = title.strip_suffix(" TLV")?;
     let known = KNOWN.iter().find(|it| it.title == title)?;
     Some(Tlv {
         kind: known.kind,
