@@ -4,28 +4,15 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PROFILE=release
-for word in "$@"; do
-    case $word in
-        PROFILE=*) declare "$word" ;;
-        *)
-            echo "deb: not understood: $word" >&2
-            exit 1
-            ;;
-    esac
-done
+# shellcheck source=packaging/stage.sh
+. packaging/stage.sh
+arguments deb "$@"
 out=${CARGO_TARGET_DIR:-target}/package
 mkdir -p "$out"
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 root=$stage/root
-install -d -m 0755 "$root"
-packaging/install.sh install DESTDIR="$root" PREFIX=/usr PROFILE="$PROFILE" FLAVOUR=debian
-
-# Symbols are for the tree, not for the package.
-if command -v strip >/dev/null; then
-    strip --strip-unneeded "$root"/usr/sbin/* "$root"/usr/bin/* "$root"/usr/libexec/vdsm/vdsm-*
-fi
+put_into "$root" debian
 
 depends() {
     # dpkg-shlibdeps wants the control file of a source package.

@@ -4,16 +4,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-PROFILE=release
-for word in "$@"; do
-    case $word in
-        PROFILE=*) declare "$word" ;;
-        *)
-            echo "rpm: not understood: $word" >&2
-            exit 1
-            ;;
-    esac
-done
+# shellcheck source=packaging/stage.sh
+. packaging/stage.sh
+arguments rpm "$@"
 command -v rpmbuild >/dev/null || {
     echo "rpm: rpmbuild is not installed (Debian has it in its package rpm, the EL family in rpm-build)" >&2
     exit 1
@@ -23,11 +16,7 @@ mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 stage=$work/stage
-install -d -m 0755 "$stage"
-packaging/install.sh install DESTDIR="$stage" PREFIX=/usr PROFILE="$PROFILE" FLAVOUR=redhat
-if command -v strip >/dev/null; then
-    strip --strip-unneeded "$stage"/usr/sbin/* "$stage"/usr/bin/* "$stage"/usr/libexec/vdsm/vdsm-*
-fi
+put_into "$stage" redhat
 
 # Files; folders of ours; configuration, which an upgrade does not overwrite.
 files() {
