@@ -1,20 +1,26 @@
 //! The networks from a shell, with the real root helper, in a network of its own: a boot's restoration, drift, a plan, a
-//! rollback that is kept and one that is not. Needs root, `ip`, and a built `supervdsmd`.
+//! rollback that is kept and one that is not; and (`outage.rs`) what a restoration costs the traffic. Needs root, `ip`, and a
+//! built `supervdsmd`.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "helpers of tests are tests"
 )]
 
+#[path = "netns_networks/outage.rs"]
+mod outage;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use exec::{Child, Command, Output, Stdio};
 use net_model::{canonicalize, request::SetupRequest};
+use netns::{run, wait_for};
 use privileged::{Client, Millis, NetworkChange};
 use rustix::process::geteuid;
 use serde_json::Value;
@@ -63,11 +69,7 @@ impl Host {
             .stdout_to(Stdio::Null)
             .stderr_to(Stdio::Null);
         self.helper = Some(helper.spawn().unwrap());
-        let until = Instant::now() + LONG;
-        while self.client().ping().is_err() {
-            assert!(Instant::now() < until, "the helper does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for("the helper's answer", || self.client().ping().ok());
     }
 
     fn client(&self) -> Client {
@@ -142,13 +144,7 @@ fn conf(root: &Path) -> String {
 }
 
 fn ip(words: &str) -> String {
-    let output = Command::new("ip").args(words.split(' ')).run().unwrap();
-    assert!(
-        output.exit.success(),
-        "ip {words}: {}",
-        output.stderr_text()
-    );
-    String::from_utf8(output.stdout).unwrap()
+    run(&format!("ip {words}"))
 }
 
 /// Why the test cannot run here, if it cannot.
