@@ -19,8 +19,6 @@ use serde::{Deserialize, Serialize};
 
 /// The program that guests run in.
 const EMULATOR: &str = "qemu-system-x86_64";
-/// How long a few bytes may take to boot under KVM.
-const PROBE: Duration = Duration::from_secs(5);
 /// The device.
 const DEVICE: &str = "/dev/kvm";
 /// For how long after the host's boot its module may still be on its way, and how long it is waited for.
@@ -37,7 +35,8 @@ pub(crate) fn kvm_works(config: &Config) -> Result<bool> {
         return Ok(false);
     }
     await_module();
-    let verdict = Verdict::kept_or_probed(&config.vars.run_dir.join("kvm.json"));
+    let kept = config.vars.run_dir.join("kvm.json");
+    let verdict = Verdict::kept_or_probed(&kept, config.vars.kvm_probe_timeout);
     if verdict.works {
         tracing::info!("guests run under KVM");
         return Ok(true);
@@ -112,12 +111,12 @@ impl Circumstances {
 }
 
 impl Verdict {
-    fn kept_or_probed(path: &Path) -> Self {
+    fn kept_or_probed(path: &Path, deadline: Duration) -> Self {
         let circumstances = Circumstances::now();
         if let Some(kept) = Self::kept(path, &circumstances) {
             return kept;
         }
-        let found = kvm::probe(EMULATOR, PROBE);
+        let found = kvm::probe(EMULATOR, deadline);
         let verdict = Self {
             works: found.works(),
             words: found.to_string(),

@@ -124,6 +124,9 @@ options! {
         /// Ours. How guests run: auto probes KVM by booting a few bytes and falls back to software, saying so;
         /// kvm never falls back; tcg is software.
         accelerator: Accelerator = "auto", kind::accelerator();
+        /// Ours. Seconds that these few bytes may take under KVM before it counts as hanging: well below one on a host that is
+        /// not busy. The verdict holds until the host's next boot.
+        kvm_probe_timeout: Duration = "5", seconds(1..=50);
         /// Ours. How to reach libvirt.
         libvirt_uri: String = "qemu:///system", text();
         /// Ours. Folder of what must outlive a restart of the host: tasks and their undo steps.

@@ -141,8 +141,8 @@ ip link set veth_p0 up; ip link set veth_q0 up
 fn deafen(device: &str) -> String {
     format!(
         "ip netns exec peer nft -f - <<'END'\n\
-         table inet deaf_{name} {{ chain in {{ type filter hook input priority 0; iifname \"{device}\" icmp type echo-request drop; }} }}\n\
-         table arp deaf_{name} {{ chain in {{ type filter hook input priority 0; iifname \"{device}\" drop; }} }}\nEND",
+         table inet deaf_{name} {{ chain in {{ type filter hook input priority 0; iifname \"{device}\" icmp type echo-request drop; }}; }}\n\
+         table arp deaf_{name} {{ chain in {{ type filter hook input priority 0; iifname \"{device}\" drop; }}; }}\nEND",
         name = device.replace('.', "_")
     )
 }

@@ -16,11 +16,13 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// For what hangs: emulated hosts are slow, and on a busy machine much slower.
 const LONG: Duration = Duration::from_mins(12);
 /// Emulation is slow, and a crowd of clients slower: they get time for their handshakes.
-const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[sanlock]\nmode = local\n";
+const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[vars]\nkvm_probe_timeout = 50\n[sanlock]\nmode = local\n";
 /// Asks again while the agent says that it still starts (99), as Engine does: it answers no later than a minute, and a busy
 /// emulated host may take longer to start it. How often is left in a file.
 const PING: &str = "( for i in $(seq 100); do said=$(vdsm-client --timeout 600 Host ping2 2>&1) && { echo \"$said\"; exit; }; \
     case $said in *code=99,*) echo again >>/tmp/asked-again; sleep 1 ;; *) break ;; esac; done; echo \"$said\" >&2; exit 1 )";
+/// Where systemd is told that emulated hosts are slow, as `installed.sh` does.
+const SLOW: &str = "/etc/systemd/system/vdsmd.service.d";
 /// What removal leaves, as Debian's policy has it: configuration, data, and what systemd remembers of units.
 const KEPT: [&str; 8] = [
     "/etc/vdsm",
@@ -55,6 +57,11 @@ fn with_package(lab: &Lab) -> Result<Host, LabError> {
     let host = lab.host(1).start()?;
     host.put(package(), "/root/vdsm.deb")?;
     host.put(repacked(lab, "whole", None), "/root/plain.deb")?;
+    host.write(
+        &format!("{SLOW}/lab.conf"),
+        0o644,
+        "[Service]\nTimeoutStartSec=600\nWatchdogSec=600\n",
+    )?;
     host.write("/etc/vdsm/vdsm.conf.d/90-lab.conf", 0o644, PATIENT)?;
     Ok(host)
 }
@@ -175,7 +182,7 @@ fn lab_package_goes_in_serves_and_goes() {
             .collect();
         assert!(unexpected.is_empty(), "left after removal: {unexpected:?}");
 
-        host.check_for("dpkg -P vdsm-rs 2>&1", LONG)?;
+        host.check_for(&format!("rm -r {SLOW}; dpkg -P vdsm-rs 2>&1"), LONG)?;
         let left = host.check(
             "find /usr /etc /run /rhev /var /opt -xdev -iname '*vdsm*' -not -path '/var/lib/dpkg/info/*' 2>/dev/null || true",
         )?;
