@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn on_a_full_disk_the_old_text_stays() {
         guard::isolated!(|| {
-            use rustix::mount::{MountFlags, mount};
+            use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
             let folder = tempfile::tempdir().expect("a folder");
             let size = Some(c"size=64k");
             if let Err(error) = mount("tmpfs", folder.path(), "tmpfs", MountFlags::empty(), size) {
@@ -357,6 +357,8 @@ mod tests {
             in_place(&path, "nameserver 192.0.2.3\n").expect("it fits");
             in_place(&path, "").expect("shorter");
             assert_eq!(fs::read_to_string(&path).expect("text"), "");
+            drop(filler);
+            unmount(folder.path(), UnmountFlags::empty()).expect("unmounted");
         });
     }
 
