@@ -3,8 +3,8 @@
 //!
 //! A thread of its own hears the kernel's news of interfaces and addresses. News come in bursts: it waits until there
 //! is a pause (but not for ever), looks, and tells if what it sees differs from the last time in anything that counts
-//! ([`network::Digest`]). What a change of networks does is not told: who asked for it looks by himself. The same thread
-//! tells [`Reachable`] when there is another configuration.
+//! ([`network::Digest`]). What a change of networks does is not told: who asked for it looks by himself; what comes by itself
+//! meanwhile is looked at afterwards ([`network::News`]). The same thread tells [`Reachable`] when there is another configuration.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use netlink::{Group, Monitor, NetlinkError};
-use network::NetworkManager;
+use network::{NetworkManager, News};
 
 use crate::{ports::HostConnectivity, reachability::Reachable};
 
@@ -26,6 +26,11 @@ const LOOK: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(300);
 /// or when it took so long.
 const BURST: Duration = Duration::from_secs(3);
+/// After a look nothing is looked at for so many times as long as it took, where bursts go on: a host of thousands of
+/// interfaces that somebody changes has to do something else, too.
+const REST: u32 = 4;
+/// The most of that.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Between attempts to hear again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -40,7 +45,7 @@ pub(crate) fn start(
         networks: Arc::downgrade(networks),
         reachable: Arc::downgrade(reachable),
         events,
-        last: networks.look(),
+        news: News::since(networks.look()),
     };
     thread::Builder::new()
         .name("networks".to_owned())
@@ -52,7 +57,7 @@ struct Teller {
     networks: Weak<NetworkManager>,
     reachable: Weak<Reachable>,
     events: HostConnectivity,
-    last: Option<network::Look>,
+    news: News,
 }
 
 impl Teller {
@@ -63,32 +68,31 @@ impl Teller {
             reachable.follow(&networks);
             drop((networks, reachable));
             match burst(&mut monitor) {
-                Ok(false) => {}
-                Ok(true) => self.tell(),
+                Ok(heard) if self.news.is_look_needed(heard) => self.tell(),
+                Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot hear of networks; trying again");
                     thread::sleep(RETRY);
                     if let Ok(again) = Monitor::open(&GROUPS) {
                         monitor = again;
                     }
-                    self.tell();
+                    if self.news.is_look_needed(true) {
+                        self.tell();
+                    }
                 }
             }
         }
     }
 
+    /// Looks, tells; and rests: what is heard meanwhile stays with the monitor.
     fn tell(&mut self) {
-        let Some(now) = self.networks.upgrade().and_then(|it| it.look()) else {
-            return;
-        };
-        let before = self.last.replace(now);
-        let (Some(before), Some(now)) = (before, &self.last) else {
-            return;
-        };
-        if now.is_news_after(&before) {
+        let began = Instant::now();
+        let now = self.networks.upgrade().and_then(|it| it.look());
+        if self.news.take(now) {
             tracing::info!(target: "vdsm.network", "networks changed by themselves");
             self.events.publish();
         }
+        thread::sleep((began.elapsed() * REST).min(LONGEST_REST));
     }
 }
 

@@ -81,6 +81,19 @@ fn extra_parameters_are_passed_over_and_lenient_types_are_understood() {
     });
 }
 
+/// Engine would forget the host's cards, and what is attached to them.
+#[test]
+fn there_are_no_capabilities_without_networks() {
+    guarded!(|| {
+        let agent = Agent::start_with(&[("supervdsm", "netconf_running", "/dev/null/netconf")]);
+        for verb in ["Host.getCapabilities", "Host.getNetworkCapabilities"] {
+            let (_, text) = agent.call(verb, json!({})).unwrap_err();
+            assert!(text.contains("/dev/null/netconf"), "{verb}: {text}");
+        }
+        assert!(agent.ok("Host.getStats", json!({}))["network"].is_object());
+    });
+}
+
 #[test]
 fn capabilities_have_what_engine_needs() {
     guarded!(|| {

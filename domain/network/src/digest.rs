@@ -27,9 +27,9 @@ struct LinkDigest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     pub(crate) digest: Digest,
-    /// How many changes had been made.
+    /// How many changes had been made or tried.
     pub(crate) changes: u64,
-    /// How the last of them left the networks.
+    /// How the last of them left the networks, if it lasts.
     pub(crate) left: Option<Digest>,
 }
 
@@ -41,6 +41,39 @@ impl Look {
             _ => &before.digest,
         };
         self.digest != *known
+    }
+}
+
+/// One look after the other. What was heard while a change was under way, or while nothing could be seen, is looked at as soon as
+/// that is over: an event is late then, not lost.
+#[derive(Debug)]
+pub struct News {
+    last: Option<Look>,
+    owed: bool,
+}
+
+impl News {
+    /// From this look on; none: from the first that can be taken.
+    pub fn since(first: Option<Look>) -> Self {
+        Self {
+            owed: false,
+            last: first,
+        }
+    }
+
+    /// Is a look needed, if something was `heard` of the networks since the last call, or not?
+    pub fn is_look_needed(&mut self, heard: bool) -> bool {
+        self.owed |= heard;
+        self.owed
+    }
+
+    /// The look that was needed; none if it could not be taken. Is it news?
+    pub fn take(&mut self, now: Option<Look>) -> bool {
+        let Some(now) = now else { return false };
+        self.owed = false;
+        let is_news = self.last.as_ref().is_some_and(|it| now.is_news_after(it));
+        self.last = Some(now);
+        is_news
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Shown {
     pub hidden_vlans: Vec<String>,
 }
 
+/// VLANs upon VLANs that are looked through; the kernel stacks no more.
+const DEEPEST: usize = 8;
+
 impl Shown {
     /// Is it told of?
     pub(crate) fn has(&self, current: &Current, name: &IfName, link: &Link) -> bool {
@@ -38,10 +41,31 @@ impl Shown {
                 !is(&self.hidden_nics, name) && !of_hidden
             }
             LinkKind::Bond(_) => !is(&self.hidden_bonds, name),
-            LinkKind::Vlan { .. } => !is(&self.hidden_vlans, name),
+            LinkKind::Vlan { parent, .. } => {
+                !is(&self.hidden_vlans, name) && self.carries(current, parent)
+            }
             LinkKind::Bridge(_) => name.as_str() != DUMMY_BRIDGE,
             LinkKind::Loopback | LinkKind::Other(_) => false,
         }
+    }
+
+    /// Is a VLAN's base told of? Engine looks for it among cards, bonds and VLANs, and refuses all capabilities where it is none of
+    /// them (a bridge, somebody's tunnel, a hidden card).
+    fn carries(&self, current: &Current, base: &IfName) -> bool {
+        let mut base = base;
+        for _ in 0..DEEPEST {
+            let Some(link) = current.links.get(base) else {
+                return false;
+            };
+            match &link.kind {
+                LinkKind::Vlan { parent, .. } if !matches(&self.hidden_vlans, base.as_str()) => {
+                    base = parent;
+                }
+                LinkKind::Nic | LinkKind::Bond(_) => return self.has(current, base, link),
+                _ => return false,
+            }
+        }
+        false
     }
 }
 

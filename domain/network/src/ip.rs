@@ -7,8 +7,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use net_model::{
-    Address, Cidr, Config, Current, Family, IfName, Link, MAIN_TABLE, NetName, Network, Route,
-    RouteKind,
+    Address, Cidr, Config, Current, DhcpClient, Family, IfName, Link, MAIN_TABLE, NetName, Network,
+    Route, RouteKind,
 };
 
 use crate::RootState;
@@ -119,8 +119,11 @@ fn is_gateway(route: &Route, family: Family) -> bool {
         && route.via.is_some()
 }
 
-/// The gateway of an interface over all tables. Of several: the one that was configured, if it is among them; else the
-/// main table's, if it has but one; else none, as upstream says it.
+/// The gateway of an interface: in IPv4 over all tables, in IPv6 of the main table alone. Of several: the one that was configured,
+/// if it is among them; else the main table's, if it has but one; else none, as upstream says it.
+///
+/// There is no `ipv4defaultroute` for IPv6: Engine takes any IPv6 gateway for the host's default route
+/// (`IsDefaultRouteOnInterfacePredicate`), and a network that is not to have it for out of sync.
 fn gateway(
     current: &Current,
     device: &IfName,
@@ -129,7 +132,9 @@ fn gateway(
 ) -> Option<IpAddr> {
     let all = || {
         let routes = current.routes_of(device);
-        routes.filter(move |it| is_gateway(it, family))
+        routes.filter(move |it| {
+            is_gateway(it, family) && (family == Family::V4 || it.table == MAIN_TABLE)
+        })
     };
     let wanted = network.and_then(|it| it.ip(family).gateway);
     if let Some(wanted) = wanted.filter(|it| all().any(|route| route.via == Some(*it))) {
@@ -149,7 +154,8 @@ fn only(mut all: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     all.all(|it| it == first).then_some(first)
 }
 
-/// On ours: does root run a client (if root cannot be asked: was one asked for)? On others: is an address leased?
+/// On ours: does root run a client that asks for addresses, not one that only hears routers (if root cannot be asked: was one asked
+/// for)? On others: is an address leased?
 fn dhcp(
     root: Option<&RootState>,
     name: &IfName,
@@ -163,7 +169,8 @@ fn dhcp(
     match root {
         Some(root) => {
             let clients = root.clients.get(name).into_iter().flatten();
-            clients.into_iter().any(|it| it.family == family)
+            let leases = |it: &DhcpClient| it.family == family && !it.stateless;
+            clients.into_iter().any(leases)
         }
         None => network.ip(family).dhcp,
     }

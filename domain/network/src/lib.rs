@@ -20,7 +20,7 @@ mod manager;
 mod ports;
 mod probe;
 
-pub use digest::{Digest, Look};
+pub use digest::{Digest, Look, News};
 pub use error::{NetworkError, RootError};
 pub use info::{BondInfo, BridgeInfo, NetInfo, NetworkInfo, NicInfo, Shown, View, VlanInfo};
 pub use ip::IpInfo;

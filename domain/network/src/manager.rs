@@ -39,7 +39,7 @@ pub struct NetworkManager {
     turn: Turn,
     confirmations: Confirmations,
     dirty: AtomicBool,
-    /// How many changes were made, and how the last of them left the networks.
+    /// How many changes were made or tried, and how the last of them left the networks if it lasts.
     left: Mutex<(u64, Option<Digest>)>,
 }
 
@@ -73,9 +73,11 @@ impl NetworkManager {
         let _taken = self.turn.take()?;
         let done = self.setup_in_turn(request);
         self.look_for_dirt();
-        let digest = self.digest();
+        // Whoever's change lasts looks by himself; after one that does not, what came by itself meanwhile is to be told.
+        let digest = done.is_ok().then(|| self.digest()).flatten();
         let mut left = lock(&self.left);
         *left = (left.0.wrapping_add(1), digest);
+        drop(left);
         done
     }
 
@@ -112,8 +114,8 @@ impl NetworkManager {
 
     /// What a request makes of what is there, refused where it cannot be.
     fn desired(&self, request: &SetupRequest) -> Result<Desired, NetworkError> {
-        for stranger in request.strangers() {
-            tracing::warn!(target: "vdsm.network", "{stranger}: nobody knows this key; it is kept in the files");
+        for line in of_strangers(&request.strangers()) {
+            tracing::warn!(target: "vdsm.network", "{line}");
         }
         let (running, problems) = self.observer.running()?;
         tell(&problems);
@@ -266,6 +268,25 @@ fn same(running: &Config, persistent: &Config) -> bool {
     running.networks == persistent.networks && running.bonds == persistent.bonds
 }
 
+/// What is told of keys that nobody knows: few lines of bounded length, whatever a client sends.
+fn of_strangers(keys: &[String]) -> Vec<String> {
+    const MOST: usize = 10;
+    const LONGEST: usize = 120;
+    let mut lines: Vec<String> = keys
+        .iter()
+        .take(MOST)
+        .map(|key| {
+            let short: String = key.chars().take(LONGEST).collect();
+            format!("{short:?}: nobody knows this key; it is kept in the files")
+        })
+        .collect();
+    let more = keys.len().saturating_sub(MOST);
+    if more > 0 {
+        lines.push(format!("and {more} more keys that nobody knows"));
+    }
+    lines
+}
+
 fn tell(problems: &[NetError]) {
     for problem in problems {
         tracing::warn!(target: "vdsm.network", "{problem}");
@@ -291,5 +312,30 @@ fn foreseen(plan: &Plan) -> RootState {
         clients: plan.result.dhcp.clone(),
         qos: plan.result.qos.clone(),
         ..RootState::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_clients_are_no_lines_of_the_log() {
+        let forged = "networks.a.x\n2026-01-01 ERROR forged".to_owned();
+        let mut keys = vec![forged, "y".repeat(1 << 20)];
+        keys.extend((0..100_000).map(|it| format!("networks.a.{it}")));
+        let lines = of_strangers(&keys);
+        assert_eq!(lines.len(), 11);
+        assert!(lines.iter().all(|it| !it.contains('\n') && it.len() < 400));
+        assert!(
+            lines[0].starts_with(r#""networks.a.x\n2026"#),
+            "{}",
+            lines[0]
+        );
+        assert_eq!(
+            lines.last().map(String::as_str),
+            Some("and 99992 more keys that nobody knows")
+        );
+        assert!(of_strangers(&[]).is_empty());
     }
 }

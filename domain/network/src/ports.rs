@@ -54,7 +54,7 @@ pub trait Root: Send + Sync {
     /// What nobody else knows.
     fn state(&self) -> Result<RootState, RootError>;
 
-    /// What neighbours tell by LLDP. No NICs: all.
+    /// What the neighbours of these cards tell by LLDP.
     fn lldp(&self, nics: BTreeSet<IfName>) -> Result<BTreeMap<IfName, LldpState>, RootError>;
 }
 

@@ -22,7 +22,7 @@ use net_model::{
     request::{CallOptions, NetworkAttributes, SetupRequest},
 };
 use network::{
-    Change, LinkFigures, LldpState, NetworkError, NetworkManager, Observer, Pending, Root,
+    Change, LinkFigures, LldpState, NetworkError, NetworkManager, News, Observer, Pending, Root,
     RootError, RootState, Shown,
 };
 
@@ -38,6 +38,8 @@ struct World {
     refusal: Option<RootError>,
     /// What root is to answer when a change is undone.
     undoing: Option<RootError>,
+    /// What root is to answer when one is confirmed, which is undone then.
+    confirming: Option<RootError>,
 }
 
 /// The world behind both ports.
@@ -155,6 +157,21 @@ impl Pending for Made {
     fn confirm(self: Box<Self>) -> Result<(), RootError> {
         self.host.note("confirm");
         let mut world = self.host.0.lock().unwrap();
+        if let Some(error) = world.confirming.take() {
+            let carriers: Vec<_> = world
+                .current
+                .links
+                .iter()
+                .map(|(name, it)| (name.clone(), it.carrier))
+                .collect();
+            world.current = self.before.clone();
+            for (name, carrier) in carriers {
+                if let Some(link) = world.current.links.get_mut(&name) {
+                    link.carrier = carrier;
+                }
+            }
+            return Err(error);
+        }
         world.running = self.change.desired.after.clone();
         if self.change.persist {
             world.persistent = world.running.clone();
@@ -373,6 +390,38 @@ fn news_are_what_happens_by_itself() {
     world.current.links.insert(name("vnet0"), tap);
     drop(world);
     assert!(!is_news());
+}
+
+#[test]
+fn what_is_heard_while_nothing_can_be_seen_is_told_later() {
+    let host = Host::new();
+    let manager = Arc::new(host.manager());
+    let mut news = News::since(manager.look());
+    assert!(!news.is_look_needed(false));
+    let answer = under_way(&host, &manager);
+    change_link(&host, "eth1", |it| it.carrier = false);
+    assert!(news.is_look_needed(true));
+    assert!(!news.take(manager.look()), "the change may be undone");
+    assert!(news.is_look_needed(false), "it is not forgotten");
+    // The change fails: who asked for it knows of that alone.
+    host.0.lock().unwrap().confirming =
+        Some(RootError::Failed("the files cannot be written".to_owned()));
+    wait_for("its end", || {
+        manager.confirm();
+        manager.look().is_some()
+    });
+    assert!(
+        answer
+            .recv_timeout(Duration::from_mins(1))
+            .unwrap()
+            .is_err()
+    );
+    assert!(news.take(manager.look()));
+    assert!(!news.is_look_needed(false));
+    // Nothing is owed where nothing was seen at first.
+    let mut first = News::since(None);
+    assert!(first.is_look_needed(true) && !first.take(manager.look()));
+    assert!(!first.is_look_needed(false));
 }
 
 #[test]

@@ -11,7 +11,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use ::network::NetworkInfo;
 use observe::network::counters::NetworkStatistics;
 use schema::{
     CallContext, Done, HostApi, VdsmError,
@@ -48,10 +47,8 @@ impl HostApi for Agent {
     }
 
     fn get_capabilities(&self, cx: &CallContext, _: GetCapabilities) -> Answer<Capabilities> {
-        let networks = self.networks.info().unwrap_or_else(|error| {
-            tracing::error!(%error, "capabilities without networks");
-            NetworkInfo::default()
-        });
+        // Not without networks: Engine would forget the host's cards and what is attached to them.
+        let networks = self.networks.info().map_err(errors::network)?;
         let client = cx.local.map(|it| it.ip().to_canonical());
         let iface = client.and_then(|it| networks.owners.get(&it).cloned());
         let host = self.host.capabilities();

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use config::{Config as Configuration, Supervdsm};
@@ -17,7 +18,7 @@ use observe::{
 };
 use privileged::{
     Client, ClientError, PendingChange, Refusal,
-    network::{Lldp, Millis, NetworkChange},
+    network::{Lldp, MOST_TARGETS, Millis, NetworkChange},
 };
 
 /// For one look at the kernel's tables.
@@ -31,7 +32,12 @@ const LLDP: Duration = Duration::from_secs(30);
 pub(crate) struct ThisHost {
     fake_nics: Vec<String>,
     netconfs: Netconfs,
+    /// Where root writes the host's name servers, if that is not where every host has them.
+    resolv_conf: Option<PathBuf>,
 }
+
+/// Where every host has its name servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl ThisHost {
     /// As configured.
@@ -42,6 +48,8 @@ impl ThisHost {
                 running: config.supervdsm.netconf_running.clone(),
                 persistent: config.supervdsm.netconf_persistent.clone(),
             },
+            resolv_conf: Some(config.supervdsm.resolv_conf.clone())
+                .filter(|it| it != Path::new(RESOLV_CONF)),
         }
     }
 }
@@ -50,6 +58,9 @@ impl Observer for ThisHost {
     fn current(&self) -> Result<Current, NetworkError> {
         let (mut current, _) = observe::network::network(LOOK, &[]).map_err(unreadable)?;
         current.count_as_nics(&self.fake_nics);
+        if let Some(path) = &self.resolv_conf {
+            current.nameservers = observe::network::nameservers(path);
+        }
         Ok(current)
     }
 
@@ -125,7 +136,7 @@ impl Root for HelperRoot {
             desired: change.desired,
             persist: change.persist,
             deadline_ms: Millis::of(CHANGE),
-            confirm_within_ms: Some(Millis::of(change.confirm_within)),
+            confirm_within_ms: bounded(change.confirm_within),
         };
         let pending = self.client()?.network_change(change);
         Ok(Box::new(Unconfirmed(pending.map_err(failed)?)))
@@ -150,13 +161,26 @@ impl Root for HelperRoot {
     }
 
     fn lldp(&self, nics: BTreeSet<IfName>) -> Result<BTreeMap<IfName, LldpState>, RootError> {
-        let asked = Lldp {
-            nics,
-            deadline_ms: Millis::of(LLDP),
-        };
-        let told = self.client()?.lldp(asked).map_err(failed)?;
-        Ok(told.into_iter().map(|(nic, it)| (nic, lldp(it))).collect())
+        let until = Instant::now() + LLDP;
+        let nics: Vec<IfName> = nics.into_iter().collect();
+        let mut all = BTreeMap::new();
+        for part in nics.chunks(MOST_TARGETS) {
+            let asked = Lldp {
+                nics: part.iter().cloned().collect(),
+                deadline_ms: Millis::of(until.saturating_duration_since(Instant::now())),
+            };
+            let told = self.client()?.lldp(asked).map_err(failed)?;
+            all.extend(told.into_iter().map(|(nic, it)| (nic, lldp(it))));
+        }
+        Ok(all)
     }
+}
+
+/// The limit that root itself keeps; beyond what it knows, the agent's own, and the end of the connection, are all there is: root
+/// must not undo what a client still has time to confirm.
+fn bounded(confirm_within: Duration) -> Option<Millis> {
+    let most = Duration::from_millis(Millis::MOST);
+    (confirm_within <= most).then(|| Millis::of(confirm_within))
 }
 
 /// A change that root made and that does not last yet.
@@ -219,6 +243,25 @@ fn lldp(state: privileged::network::LldpState) -> LldpState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_servers_are_told_from_where_root_writes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Configuration::default();
+        config.supervdsm.resolv_conf = dir.path().join("resolv.conf");
+        std::fs::write(&config.supervdsm.resolv_conf, "nameserver 192.0.2.53\n").unwrap();
+        let current = ThisHost::new(&config).current().unwrap();
+        let told: Vec<_> = current.nameservers.iter().map(|it| it.as_str()).collect();
+        assert_eq!(told, ["192.0.2.53"]);
+    }
+
+    #[test]
+    fn root_never_ends_a_clients_time_early() {
+        let of = |seconds| bounded(Duration::from_secs(seconds)).map(Millis::get);
+        assert_eq!(of(150), Some(Duration::from_secs(150)));
+        assert_eq!(of(600), Some(Duration::from_mins(10)));
+        assert_eq!(of(86_430), None);
+    }
 
     #[test]
     fn nobody_there_is_said_so() {
