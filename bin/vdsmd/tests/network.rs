@@ -18,7 +18,7 @@ use std::{
 
 use common::{
     PATIENCE, Serving as _,
-    networks::{Twins, address_of, bridged, ip, ip_json, link, setup, unchecked},
+    networks::{Twins, address_of, bridged, ip, link, setup, unchecked, witnessed},
     open_what_tokio_keeps, wait_for,
 };
 use serde_json::{Value, json};
@@ -29,33 +29,6 @@ macro_rules! in_network {
         open_what_tokio_keeps();
         guard::in_network!($test)
     }};
-}
-
-/// What `ip` tells of the network, without what moves by itself.
-fn witnessed() -> Value {
-    let mut links = Vec::new();
-    for link in ip_json(&["addr"]).as_array().unwrap() {
-        let addresses = link["addr_info"].as_array().unwrap().iter();
-        let told = addresses.filter(|it| it["scope"] != "link");
-        let told: Vec<_> = told
-            .map(|it| json!([it["local"], it["prefixlen"], it["dynamic"]]))
-            .collect();
-        let up = link["flags"].as_array().unwrap().contains(&json!("UP"));
-        links.push(json!([
-            link["ifname"],
-            link["mtu"],
-            link["master"],
-            up,
-            told
-        ]));
-    }
-    json!({
-        "links": links,
-        "routes": ip_json(&["route", "show", "table", "all", "proto", "118"]),
-        "routes6": ip_json(&["-6", "route", "show", "table", "all", "proto", "118"]),
-        "rules": ip_json(&["rule"]),
-        "rules6": ip_json(&["-6", "rule"]),
-    })
 }
 
 /// Confirms as Engine does, again and again, while `what` runs.

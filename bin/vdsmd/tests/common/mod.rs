@@ -11,6 +11,7 @@ pub mod hang;
 pub mod mounts;
 pub mod networks;
 pub mod params;
+pub mod peers;
 pub mod programs;
 pub mod session;
 pub mod storage;
@@ -349,15 +350,20 @@ pub struct Caller {
 impl Caller {
     /// Connects without TLS.
     pub fn connect(port: u16) -> Self {
-        let address = HostPort::parse("127.0.0.1", port).unwrap();
+        Self::connect_to("127.0.0.1", port).unwrap()
+    }
+
+    /// As [`Caller::connect`], to another address, from the network that this thread is in.
+    pub fn connect_to(address: &str, port: u16) -> Result<Self, ClientError> {
+        let address = HostPort::parse(address, port).unwrap();
         let config = ClientConfig::new(address, None);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
-        let client = runtime.block_on(Client::connect(config)).unwrap();
-        Self { runtime, client }
+        let client = runtime.block_on(Client::connect(config))?;
+        Ok(Self { runtime, client })
     }
 
     /// Calls a verb.

@@ -3,29 +3,20 @@
 
 use std::{
     fs::{self, File},
-    mem::MaybeUninit,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    os::{
-        fd::AsFd as _,
-        unix::{fs::PermissionsExt as _, fs::chown, net::UnixStream, process::CommandExt as _},
-    },
+    net::SocketAddr,
+    os::unix::{fs::PermissionsExt as _, fs::chown, net::UnixStream, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rustix::{
-    net::{
-        AddressFamily, RecvFlags, SendFlags, SocketType, bind, ipproto, recvfrom, sendto, socket,
-        sockopt,
-    },
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use netns::Peer;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Caller, Serving,
+    Caller, Serving, peers,
     programs::{AGENT, command, end, port_of},
     wait_for,
 };
@@ -35,7 +26,8 @@ pub struct Twins {
     dir: TempDir,
     helper: Option<Child>,
     agent: Option<Child>,
-    peers: Child,
+    /// Who is at the other end of its cards.
+    pub peers: Peer,
     port: u16,
 }
 
@@ -57,7 +49,13 @@ impl Twins {
             return None;
         }
         ip(&["link", "del", "veth_x"]);
-        let peers = peers()?;
+        let peers = match Peer::start() {
+            Ok(peers) => peers,
+            Err(why) => {
+                println!("skipped: no second network: {why}");
+                return None;
+            }
+        };
         // The agent is nobody, and comes by here.
         let open = || fs::Permissions::from_mode(0o755);
         fs::set_permissions(std::env::temp_dir(), open()).unwrap();
@@ -72,7 +70,7 @@ impl Twins {
         };
         twins.lay_out();
         for card in ["veth_a", "veth_b"] {
-            twins.add_card(card);
+            twins.cable(card);
         }
         twins.start_agent();
         Some(twins)
@@ -83,14 +81,9 @@ impl Twins {
         self
     }
 
-    /// A card whose other end `p_...` is with the peers, both up.
-    fn add_card(&self, card: &str) {
-        let (peer, pid) = (format!("p{card}"), self.peers.id().to_string());
-        ip(&[
-            "link", "add", card, "type", "veth", "peer", "name", &peer, "netns", &pid,
-        ]);
-        ip(&["link", "set", card, "up"]);
-        self.at_peers(&["ip", "link", "set", &peer, "up"]);
+    /// A card of ours; at the peers' end `p` and its name. Both are up.
+    pub fn cable(&self, card: &str) {
+        self.peers.link(card, &format!("p{card}"));
     }
 
     fn lay_out(&self) {
@@ -116,7 +109,7 @@ impl Twins {
              [irs]\nrepository = {}\n[sanlock]\nmode = local\n\
              [supervdsm]\nsocket = {}\nclient_user = {AGENT}\nallowed_roots = {}\nrequest_timeout = 60\n\
              netconf_running = {}\nnetconf_persistent = {}\nnetwork_state = {}\nnetworks_restored = {}\n\
-             network_managers = false\ndhcp_dir = {}\nresolv_conf = {}\n",
+             network_managers = false\ndhcp_dir = {}\ndhcp_client = {}\nresolv_conf = {}\n",
             at("state"),
             at("run"),
             at("log/vdsmd.log"),
@@ -128,6 +121,7 @@ impl Twins {
             at("root/state"),
             at("root/restored"),
             at("root/dhcp"),
+            beside("vdsm-dhcp").display(),
             at("resolv.conf"),
         )
     }
@@ -137,7 +131,7 @@ impl Twins {
         let mut log = File::options();
         log.create(true).append(true);
         let log = log.open(self.path("helper.log")).unwrap();
-        let program = Path::new(env!("CARGO_BIN_EXE_vdsmd")).with_file_name("supervdsmd");
+        let program = beside("supervdsmd");
         assert!(
             program.exists(),
             "{} is not built: cargo build --workspace",
@@ -186,10 +180,7 @@ impl Twins {
 
     /// Runs a program among the peers.
     pub fn at_peers(&self, words: &[&str]) {
-        let net = format!("--net=/proc/{}/ns/net", self.peers.id());
-        let mut all = vec![net.as_str()];
-        all.extend(words);
-        run("nsenter", &all);
+        self.peers.run(&words.join(" "));
     }
 
     /// From a peer: an echo request to an address, and its reply, within a time.
@@ -199,27 +190,51 @@ impl Twins {
 
     /// As [`Self::is_answered`], from one of the peers' addresses.
     pub fn is_answered_from(&self, source: &str, address: &str, time: Duration) -> bool {
-        let source: Ipv4Addr = source.parse().unwrap();
-        let address: Ipv4Addr = address.parse().unwrap();
-        self.among_peers(move || echo(source, address, time))
+        peers::is_answered_from(&self.peers, source, address, time)
     }
 
     /// From a peer: can the agent's port be reached?
     pub fn reaches_agent(&self, address: &str) -> bool {
         let address = SocketAddr::new(address.parse().unwrap(), self.port);
-        self.among_peers(move || {
-            std::net::TcpStream::connect_timeout(&address, Duration::from_secs(20)).is_ok()
-        })
+        let time = Duration::from_secs(20);
+        self.peers
+            .within(move || std::net::TcpStream::connect_timeout(&address, time).is_ok())
     }
 
-    fn among_peers<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
-        let net = File::open(format!("/proc/{}/ns/net", self.peers.id())).unwrap();
-        // The thread's network is its own affair, and it ends with it.
-        let thread = std::thread::spawn(move || {
-            move_into_link_name_space(net.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            what()
-        });
-        thread.join().unwrap()
+    /// SIGKILL.
+    pub fn kill_helper(&mut self) {
+        end(&mut self.helper);
+    }
+
+    /// The process of the root helper.
+    pub fn helper(&self) -> Pid {
+        Pid::from_child(self.helper.as_ref().unwrap())
+    }
+
+    /// The process of a DHCP client (`green.v4`), if it runs.
+    pub fn dhcp_client(&self, which: &str) -> Option<Pid> {
+        let text = fs::read_to_string(self.path(&format!("root/dhcp/{which}.process"))).ok()?;
+        let digits = text.split_once("\"pid\":")?.1;
+        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+        let words = fs::read_to_string(format!("/proc/{digits}/cmdline")).ok()?;
+        let ours = words.contains(&self.path("root/dhcp").display().to_string());
+        ours.then(|| Pid::from_raw(digits.parse().unwrap()).unwrap())
+    }
+
+    /// Ends DHCP clients that a test which failed leaves, and collects all of them: they outlive the helper.
+    fn end_dhcp_clients(&self) {
+        let Ok(all) = fs::read_dir(self.path("root/dhcp")) else {
+            return;
+        };
+        for file in all.filter_map(Result::ok) {
+            let name = file.file_name().into_string().unwrap_or_default();
+            let client = name.strip_suffix(".process");
+            if let Some(pid) = client.and_then(|it| self.dhcp_client(it)) {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
+        }
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
     }
 }
 
@@ -245,69 +260,8 @@ impl Drop for Twins {
         }
         end(&mut self.agent);
         end(&mut self.helper);
-        let _ = self.peers.kill();
-        let _ = self.peers.wait();
+        self.end_dhcp_clients();
     }
-}
-
-/// A process that holds a network namespace.
-fn peers() -> Option<Child> {
-    #[expect(clippy::disallowed_methods, reason = "a test starts what it needs")]
-    let child = Command::new("unshare")
-        .args(["--net", "sleep", "3600"])
-        .spawn();
-    let mut child = match child {
-        Ok(child) => child,
-        Err(error) => {
-            println!("skipped: no second network: {error}");
-            return None;
-        }
-    };
-    let net = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    let ours = net("self");
-    let pid = child.id().to_string();
-    let start = Instant::now();
-    while net(&pid).is_none() || net(&pid) == ours {
-        if child.try_wait().unwrap().is_some() || start.elapsed() > super::PATIENCE {
-            let _ = child.kill();
-            let _ = child.wait();
-            println!("skipped: no second network");
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Some(child)
-}
-
-/// One echo request after the other until one is answered or the time is over.
-fn echo(source: Ipv4Addr, address: Ipv4Addr, time: Duration) -> bool {
-    let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
-    sockopt::set_socket_timeout(
-        &socket,
-        sockopt::Timeout::Recv,
-        Some(Duration::from_millis(300)),
-    )
-    .unwrap();
-    bind(&socket, &SocketAddrV4::new(source, 0)).unwrap();
-    // Type 8, code 0, checksum, identifier 7, sequence 1.
-    let request = [8, 0, 0xf7, 0xf7, 0, 7, 0, 1];
-    let to = SocketAddrV4::new(address, 0);
-    let until = Instant::now() + time;
-    while Instant::now() < until {
-        if sendto(&socket, &request, SendFlags::empty(), &to).is_err() {
-            std::thread::sleep(Duration::from_millis(50));
-            continue;
-        }
-        let mut buffer = [MaybeUninit::uninit(); 256];
-        while let Ok(((answer, _), _, _)) = recvfrom(&socket, &mut buffer, RecvFlags::empty()) {
-            // Behind the header of IP: type 0, from whom we asked.
-            let from = answer.get(12..16) == Some(&address.octets());
-            if from && answer.get(20) == Some(&0) && answer.get(24..28) == Some(&[0, 7, 0, 1]) {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 /// Runs `ip` in our network.
@@ -323,7 +277,13 @@ pub fn ip_json(words: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or(json!([]))
 }
 
-fn run(program: &str, words: &[&str]) -> String {
+/// One of our programs.
+pub fn beside(program: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_vdsmd")).with_file_name(program)
+}
+
+/// Runs a program, which must succeed, and answers what it says.
+pub fn run(program: &str, words: &[&str]) -> String {
     try_run(program, words).unwrap_or_else(|why| panic!("{program} {words:?}: {why}"))
 }
 
@@ -374,4 +334,31 @@ pub fn address_of(link: &Value) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// What `ip` tells of the network, without what moves by itself.
+pub fn witnessed() -> Value {
+    let mut links = Vec::new();
+    for link in ip_json(&["addr"]).as_array().unwrap() {
+        let addresses = link["addr_info"].as_array().unwrap().iter();
+        let told = addresses.filter(|it| it["scope"] != "link");
+        let told: Vec<_> = told
+            .map(|it| json!([it["local"], it["prefixlen"], it["dynamic"]]))
+            .collect();
+        let up = link["flags"].as_array().unwrap().contains(&json!("UP"));
+        links.push(json!([
+            link["ifname"],
+            link["mtu"],
+            link["master"],
+            up,
+            told
+        ]));
+    }
+    json!({
+        "links": links,
+        "routes": ip_json(&["route", "show", "table", "all", "proto", "118"]),
+        "routes6": ip_json(&["-6", "route", "show", "table", "all", "proto", "118"]),
+        "rules": ip_json(&["rule"]),
+        "rules6": ip_json(&["-6", "rule"]),
+    })
 }

@@ -1,0 +1,361 @@
+//! A host with two networks, each behind a router of its own, and the internet behind both. The routers are strict: what comes in
+//! by a side that its sender is not on goes no further. So an address answers only if its answers leave by its own network.
+//!
+//! ```text
+//! host: green (bridge on veth_a) 192.0.2.2  2001:db8:1::2 ── router one ┐
+//!                                                                       internet
+//!       blue  (veth_c)           10.7.0.2   2001:db8:7::2 ── router two ┘
+//! ```
+//!
+//! Networks are set up through the port. Needs root; dnsmasq for addresses that come by themselves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test's helpers fail the test"
+)]
+
+mod common;
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use common::{
+    Serving as _,
+    networks::{Twins, beside, ip, ip_json, link, setup, unchecked},
+    open_what_tokio_keeps,
+};
+use netns::{Peer, eventually, wait_or};
+use serde_json::{Value, json};
+
+/// A test in a network of its own, which leaves nothing behind.
+macro_rules! in_network {
+    ($test:expr) => {{
+        open_what_tokio_keeps();
+        guard::in_network!($test)
+    }};
+}
+
+/// One of the two ways out: the prefixes of its side, and those of its link to the internet.
+struct Way {
+    card: &'static str,
+    side: (&'static str, &'static str),
+    up: (&'static str, &'static str),
+}
+
+const ONE: Way = Way {
+    card: "veth_a",
+    side: ("192.0.2", "2001:db8:1:"),
+    up: ("10.1.0", "fd01:"),
+};
+const TWO: Way = Way {
+    card: "veth_c",
+    side: ("10.7.0", "2001:db8:7:"),
+    up: ("10.2.0", "fd02:"),
+};
+
+impl Way {
+    /// Makes a router of a network, with the internet at its other end.
+    fn open(&self, router: &Peer, internet: &Peer, other: &Self) {
+        let ((v4, v6), (up4, up6), far) = (self.side, self.up, internet.pid());
+        let (card, wan) = (self.card, format!("w{}", self.card));
+        for (name, value) in [
+            ("ipv4/ip_forward", "1"),
+            ("ipv4/conf/all/rp_filter", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+        ] {
+            router.sysctl(name, value);
+        }
+        router.ip(&format!(
+            "link add {wan} type veth peer name i{card} netns {far}
+             link set {wan} up
+             addr add {v4}.1/24 dev p{card}
+             addr add {v6}:1/64 dev p{card} nodad
+             addr add {up4}.1/24 dev {wan}
+             addr add {up6}:1/64 dev {wan} nodad
+             route add default via {up4}.2\n"
+        ));
+        // The kernel has a strict filter of reverse paths for IPv4 alone.
+        router.ip6(&format!(
+            "route add default via {up6}:2
+             rule add iif p{card} from {}:/64 prohibit\n",
+            other.side.1
+        ));
+        internet.ip(&format!(
+            "link set i{card} up
+             addr add {up4}.2/24 dev i{card}
+             addr add {up6}:2/64 dev i{card} nodad
+             route add {v4}.0/24 via {up4}.1
+             route add {v6}:/64 via {up6}:1\n"
+        ));
+    }
+}
+
+/// Nobody listens there: a refusal is an answer, and has come all the way back.
+fn answers(internet: &Peer, address: &str) -> bool {
+    let to = SocketAddr::new(address.parse().unwrap(), 7);
+    internet.within(
+        || match TcpStream::connect_timeout(&to, Duration::from_secs(2)) {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+        },
+    )
+}
+
+fn green() -> Value {
+    json!({
+        "nic": "veth_a", "bridged": "true", "switch": "legacy", "defaultRoute": true,
+        "ipaddr": "192.0.2.2", "prefix": "24", "gateway": "192.0.2.1",
+        "ipv6addr": "2001:db8:1::2/64", "ipv6gateway": "2001:db8:1::1",
+    })
+}
+
+fn blue(more: &Value) -> Value {
+    let mut it = json!({"nic": "veth_c", "bridged": "false", "switch": "legacy"});
+    for (key, value) in more.as_object().unwrap() {
+        it[key] = value.clone();
+    }
+    it
+}
+
+/// Our rules of a family, as many as there are.
+fn rules(family: &str) -> Vec<Value> {
+    let all = ip_json(&[family, "rule"]);
+    let ours = all.as_array().unwrap().iter();
+    ours.filter(|it| it["priority"] == 3200).cloned().collect()
+}
+
+fn reachable(internet: &Peer, addresses: &[&str]) {
+    for address in addresses {
+        eventually(&format!("{address} answers the internet"), || {
+            answers(internet, address)
+        });
+    }
+}
+
+/// The global addresses of a family on a card.
+fn global(card: &str, family: &str) -> Vec<(String, u64)> {
+    let link = link(card).unwrap();
+    let all = link["addr_info"].as_array().unwrap().iter();
+    all.filter(|it| it["family"] == family && it["scope"] == "global" && it["tentative"] != true)
+        .map(|it| {
+            let local = it["local"].as_str().unwrap().to_owned();
+            (local, it["prefixlen"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn netns_every_address_answers_the_internet_by_its_own_network() {
+    in_network!(|| {
+        let Some(mut twins) = Twins::start() else {
+            return;
+        };
+        let (mut two, internet) = (Peer::new(), Peer::new());
+        two.link("veth_c", "pveth_c");
+        ONE.open(&twins.peers, &internet, &TWO);
+        TWO.open(&two, &internet, &ONE);
+        let fixed = json!({
+            "ipaddr": "10.7.0.2", "prefix": "24", "gateway": "10.7.0.1",
+            "ipv6addr": "2001:db8:7::2/64", "ipv6gateway": "2001:db8:7::1",
+        });
+        let request = setup(json!({"green": green(), "blue": blue(&fixed)}), unchecked());
+        twins.ok("Host.setupNetworks", request);
+        let all = ["192.0.2.2", "2001:db8:1::2", "10.7.0.2", "2001:db8:7::2"];
+        reachable(&internet, &all);
+        // With blue's rules away its answers leave by the other router, which does not let them pass.
+        for (family, of) in [("-4", "10.7.0.0/24"), ("-6", "2001:db8:7::/64")] {
+            ip(&[family, "rule", "del", "priority", "3200", "from", of]);
+        }
+        assert!(!answers(&internet, "10.7.0.2") && !answers(&internet, "2001:db8:7::2"));
+        assert!(answers(&internet, "192.0.2.2"));
+        // The same request again brings them back.
+        let request = setup(json!({"blue": blue(&fixed)}), unchecked());
+        twins.ok("Host.setupNetworks", request);
+        reachable(&internet, &all);
+
+        let by_themselves = has_servers();
+        if by_themselves {
+            learned(&mut twins, &mut two, &internet);
+        }
+        let removal = setup(json!({"blue": {"remove": "true"}}), unchecked());
+        twins.ok("Host.setupNetworks", removal);
+        let of_blue = |it: &Value| {
+            let words = it.to_string();
+            words.contains("10.7.0.0") || words.contains("2001:db8:7::")
+        };
+        assert!(!rules("-4").iter().chain(&rules("-6")).any(of_blue));
+        assert!(!rules("-6").is_empty(), "those of green stay");
+        reachable(&internet, &all[..2]);
+        if !by_themselves {
+            println!("skipped: leases and advertisements: dnsmasq or vdsm-dhcp is not here");
+        }
+    });
+}
+
+fn has_servers() -> bool {
+    exec::command::find("dnsmasq").is_some() && beside("vdsm-dhcp").exists()
+}
+
+/// The same by DHCP, `DHCPv6` and router advertisements.
+fn learned(twins: &mut Twins, two: &mut Peer, internet: &Peer) {
+    let folder = twins.path("");
+    two.dnsmasq(
+        &folder,
+        "pveth_c",
+        &[
+            "--dhcp-range=10.7.0.100,10.7.0.150,10m",
+            "--dhcp-range=2001:db8:7::100,2001:db8:7::1ff,slaac,64,10m",
+            "--enable-ra",
+            "--ra-param=pveth_c,4,600",
+        ],
+    );
+    let wish = json!({"bootproto": "dhcp", "dhcpv6": true, "ipv6autoconf": true});
+    let request = setup(json!({"blue": blue(&wish)}), unchecked());
+    twins.ok("Host.setupNetworks", request);
+    let tail = || twins.log_tail();
+    // One of each kind: by DHCP, by DHCPv6 (a single address), from the prefix.
+    let v4 = wait_or("a lease", tail, || {
+        let all = global("veth_c", "inet");
+        all.into_iter().find(|(it, _)| it.starts_with("10.7.0.1"))
+    });
+    let v6 = |bits: u64| {
+        wait_or(&format!("an address of /{bits}"), tail, || {
+            let all = global("veth_c", "inet6");
+            all.into_iter().find(|it| it.1 == bits)
+        })
+    };
+    let (single, own) = (v6(128), v6(64));
+    for address in [v4.0, single.0, own.0] {
+        println!("learned: {address}");
+        reachable(internet, &[&address]);
+    }
+    reachable(internet, &["192.0.2.2", "2001:db8:1::2"]);
+}
+
+/// What Python VDSM leaves: its file, a table that is a hash of the interface's name, rules of nobody's protocol.
+fn as_python_left_it(twins: &Twins) {
+    let nets = twins.path("staging/netconf/nets");
+    std::fs::create_dir_all(&nets).unwrap();
+    let file = json!({
+        "nic": "veth_a", "bridged": true, "bootproto": "none", "defaultRoute": false, "dhcpv6": false,
+        "gateway": "192.0.2.1", "ipaddr": "192.0.2.2", "ipv6autoconf": false, "mtu": 1500,
+        "nameservers": [], "netmask": "255.255.255.0", "stp": false, "switch": "legacy",
+    });
+    std::fs::write(nets.join("green"), file.to_string()).unwrap();
+    for words in [
+        "link add green type bridge",
+        "link set veth_a master green",
+        "link set green up",
+        "addr add 192.0.2.2/24 dev green",
+        "route add default via 192.0.2.1 dev green table 104268306 proto static",
+        "route add 192.0.2.0/24 dev green scope link table 104268306 proto static",
+        "rule add from 192.0.2.0/24 priority 3200 table 104268306",
+        "rule add to 192.0.2.0/24 priority 3200 table 104268306",
+        // Somebody else's.
+        "route add default via 192.0.2.77 dev green table 777 proto static",
+        "rule add from 203.0.113.0/24 priority 3200 table 777",
+        "route add 198.51.100.0/24 via 192.0.2.78 proto static",
+    ] {
+        ip(&words.split(' ').collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn netns_what_python_vdsm_left_is_taken_over() {
+    in_network!(|| {
+        let Some(twins) = Twins::start() else {
+            return;
+        };
+        as_python_left_it(&twins);
+        let routes = |table: &str| ip_json(&["route", "show", "table", table]);
+        let words = |it: &Value| (it["dst"].clone(), it["protocol"].clone());
+        let foreign = (routes("777"), routes("main"));
+        let caps = twins.ok("Host.getNetworkCapabilities", json!({}));
+        assert_eq!(caps["networks"]["green"]["addr"], "192.0.2.2");
+        let request = json!({
+            "nic": "veth_a", "bridged": "true", "switch": "legacy", "ipaddr": "192.0.2.2", "prefix": "24",
+            "gateway": "192.0.2.1", "mtu": 1400,
+        });
+        let request = setup(json!({"green": request}), unchecked());
+        twins.ok("Host.setupNetworks", request);
+        assert_eq!(routes("104268306"), json!([]), "their table");
+        let tables: Vec<Value> = rules("-4").iter().map(|it| it["table"].clone()).collect();
+        let count = |table: &str| tables.iter().filter(|it| **it == table).count();
+        assert_eq!((count("104268306"), count("777")), (0, 1), "{tables:?}");
+        let ours = tables.iter().find(|it| **it != "777").unwrap();
+        let ours = routes(ours.as_str().unwrap());
+        let ours: Vec<_> = ours.as_array().unwrap().iter().map(words).collect();
+        assert_eq!(ours.len(), 2, "{ours:?}");
+        assert!(ours.iter().all(|it| it.1 == "118" || it.1 == "vdsm"));
+        // Nobody else's has moved.
+        assert_eq!((routes("777"), routes("main")), foreign);
+        let removal = setup(json!({"green": {"remove": "true"}}), unchecked());
+        twins.ok("Host.setupNetworks", removal);
+        assert_eq!(rules("-4").len(), 1, "the foreign one");
+    });
+}
+
+#[test]
+fn netns_names_that_share_a_table_with_upstream_do_not_here() {
+    in_network!(|| {
+        let Some(twins) = Twins::start() else {
+            return;
+        };
+        let of = |nic: &str, side: &str| {
+            json!({
+                "nic": nic, "bridged": "true", "switch": "legacy", "ipaddr": format!("{side}.2"),
+                "prefix": "24", "gateway": format!("{side}.1"),
+            })
+        };
+        // The same hash of both names.
+        let both = json!({"net121": of("veth_a", "10.21.0"), "net202": of("veth_b", "10.22.0")});
+        twins.ok("Host.setupNetworks", setup(both, unchecked()));
+        let out = |from: &str| {
+            let way = ip_json(&["route", "get", "172.31.9.9", "from", from]);
+            way[0]["gateway"].clone()
+        };
+        assert_eq!(
+            (out("10.21.0.2"), out("10.22.0.2")),
+            (json!("10.21.0.1"), json!("10.22.0.1"))
+        );
+        let removal = setup(json!({"net121": {"remove": "true"}}), unchecked());
+        twins.ok("Host.setupNetworks", removal);
+        assert_eq!(out("10.22.0.2"), json!("10.22.0.1"), "the other is intact");
+        assert_eq!(rules("-4").len(), 2);
+    });
+}
+
+#[test]
+fn netns_ten_thousand_foreign_routes_are_read_and_stay() {
+    const MANY: usize = 10_000;
+    in_network!(|| {
+        let Some(twins) = Twins::start() else {
+            return;
+        };
+        let routes = (0..MANY).map(|it| {
+            let (high, low) = (it / 250, it % 250);
+            format!("route add 10.{high}.{low}.0/24 dev veth_b table 9999\n")
+        });
+        netns::ip(&routes.collect::<String>());
+        let count = || {
+            let all = ip_json(&["route", "show", "table", "9999"]);
+            all.as_array().unwrap().len()
+        };
+        assert_eq!(count(), MANY);
+        let request = setup(json!({"green": green()}), unchecked());
+        twins.ok("Host.setupNetworks", request);
+        let began = std::time::Instant::now();
+        let (current, _) = observe::network::network(netns::LONG, &["veth"]).unwrap();
+        println!("figure: read in {:?}", began.elapsed());
+        assert!(current.routes.len() > MANY);
+        let removal = setup(json!({"green": {"remove": "true"}}), unchecked());
+        twins.ok("Host.setupNetworks", removal);
+        assert_eq!(count(), MANY, "nobody else's routes are touched");
+        assert!(rules("-4").is_empty() && rules("-6").is_empty());
+    });
+}
