@@ -359,3 +359,39 @@ fn netns_ten_thousand_foreign_routes_are_read_and_stay() {
         assert!(rules("-4").is_empty() && rules("-6").is_empty());
     });
 }
+
+#[test]
+fn netns_a_gateway_of_the_link_and_a_host_without_ipv6() {
+    in_network!(|| {
+        let Some(twins) = Twins::start() else {
+            return;
+        };
+        let of_the_link = json!({"ipv6addr": "2001:db8:7::2/64", "ipv6gateway": "fe80::1"});
+        let mut wish = blue(&of_the_link);
+        wish["nic"] = json!("veth_b");
+        let request = setup(json!({"green": green(), "blue": wish}), unchecked());
+        twins.ok("Host.setupNetworks", request);
+        let way = ip_json(&["-6", "route", "get", "fd99::9", "from", "2001:db8:7::2"]);
+        assert_eq!(
+            (&way[0]["gateway"], &way[0]["dev"]),
+            (&json!("fe80::1"), &json!("veth_b"))
+        );
+        let removal = json!({"green": {"remove": "true"}, "blue": {"remove": "true"}});
+        twins.ok("Host.setupNetworks", setup(removal, unchecked()));
+        assert!(rules("-4").is_empty() && rules("-6").is_empty());
+        // Nothing of IPv6 is in the way where there is none.
+        for of in ["all", "default"] {
+            let path = format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6");
+            std::fs::write(path, "1").unwrap();
+        }
+        let mut wish = green();
+        for key in ["ipv6addr", "ipv6gateway"] {
+            wish.as_object_mut().unwrap().remove(key);
+        }
+        twins.ok(
+            "Host.setupNetworks",
+            setup(json!({"green": wish}), unchecked()),
+        );
+        assert_eq!((rules("-4").len(), rules("-6").len()), (2, 0));
+    });
+}
