@@ -18,7 +18,7 @@ use net_model::{Config, IfName};
 use serde_json::{Map, Value};
 
 /// For all cards together.
-const CARDS: Duration = Duration::from_secs(60);
+const CARDS: Duration = Duration::from_mins(1);
 /// For the interfaces of new functions to appear, if networks are on them.
 const FUNCTIONS: Duration = Duration::from_secs(15);
 /// Between two looks at whether they have.
@@ -118,12 +118,11 @@ fn wanted(
             continue;
         };
         let number = sriov.get("numvfs").and_then(Value::as_u64);
-        match (IfName::new(name), number.filter(|it| *it <= MOST)) {
-            (Ok(name), Some(number)) => drop(wanted.insert(name, number)),
-            _ => {
-                let error = SriovError::Record(sriov.to_string().chars().take(200).collect());
-                failed.insert(name.clone(), error);
-            }
+        if let (Ok(name), Some(number)) = (IfName::new(name), number.filter(|it| *it <= MOST)) {
+            wanted.insert(name, number);
+        } else {
+            let error = SriovError::Record(sriov.to_string().chars().take(200).collect());
+            failed.insert(name.clone(), error);
         }
     }
     (wanted, failed)

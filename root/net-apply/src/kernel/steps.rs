@@ -322,11 +322,11 @@ pub(super) fn meaning(talk: &mut Talk, step: &Step, refusal: Refusal) -> Result<
             let (current, _) = there(talk)?;
             let now = current.links.get(link).map(|it| &it.addresses);
             let lasting = now.is_some_and(|it| it.contains(&Address::lasting(*address)));
-            let act = match lasting {
-                true => return_address(talk, link, *address, *expiry, Act::replace)?,
-                false => Begun::Done,
-            };
-            Ok(match act {
+            if !lasting {
+                return Ok(Meaning::Done);
+            }
+            let again = return_address(talk, link, *address, *expiry, Act::replace)?;
+            Ok(match again {
                 Begun::Act(act) => Meaning::Act(act),
                 Begun::Done => Meaning::Done,
             })
