@@ -447,7 +447,7 @@ fn lab_network_executor_on_a_whole_kernel() {
         for binary in std::env::split_paths(&binaries) {
             host.put(&binary, "/root/netns-tests")?;
             let run = host.run_for(
-                "cd /root && chmod 0755 netns-tests && ./netns-tests netns_ --test-threads=1 --show-output 2>&1",
+                "cd /root && chmod 0755 netns-tests && NET_CASES=3 ./netns-tests netns_ --test-threads=1 --show-output 2>&1",
                 Duration::from_mins(15),
             )?;
             let told = &run.stdout;
