@@ -14,6 +14,7 @@ mod common;
 mod foreign;
 mod halted;
 mod kinds;
+mod lifetimes;
 mod order;
 
 use std::error::Error;
