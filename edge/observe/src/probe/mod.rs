@@ -196,8 +196,10 @@ impl Loop {
     fn run(&mut self) {
         while !self.shared.end.load(Ordering::Acquire) {
             self.take_watched();
-            // The older picture serves until the kernel tells again.
-            let _ = self.table.refresh();
+            // The older picture serves until the kernel tells again; nobody needs one where nothing is watched.
+            if !self.lanes.is_empty() {
+                let _ = self.table.refresh();
+            }
             self.take_answers();
             self.step();
             self.sleep();
@@ -277,7 +279,8 @@ impl Loop {
         let now = Instant::now();
         let lanes = self.lanes.values();
         let due = lanes.map(|lane| lane.flight.as_ref().map_or(lane.next, Flight::due));
-        let due = due.chain(self.table.due()).min();
+        let refresh = self.table.due().filter(|_| !self.lanes.is_empty());
+        let due = due.chain(refresh).min();
         let left = due.map_or(LONGEST_SLEEP, |it| it.saturating_duration_since(now));
         let left = Timespec::try_from(left.min(LONGEST_SLEEP)).ok();
         let pings = self.lanes.values().filter_map(|it| it.flight.as_ref());

@@ -1,7 +1,7 @@
 //! What the loop knows of the host's network: interfaces, addresses, neighbours.
 //!
-//! Interfaces and addresses are read when the kernel says that they changed, at most twice a second; neighbours when
-//! somebody did not answer, at most once a second.
+//! Interfaces and addresses are read when the kernel says that they changed, at most twice a second, and seldom enough to be
+//! no burden where reading takes long; neighbours when somebody did not answer, at most once a second.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +24,15 @@ use netlink::{
 use crate::network::{all_links, links};
 
 const BETWEEN_READS: Duration = Duration::from_millis(500);
+/// The most: a picture that is older makes a network that has just come look as if it did not answer.
+const LONGEST_BETWEEN_READS: Duration = Duration::from_secs(2);
+/// Reading takes at most one part in so many of the time, until then: the kernel changes nothing while it tells its interfaces.
+const SHARE: u32 = 4;
+/// Before the next reading, by how long one took.
+fn pause(took: Duration) -> Duration {
+    (took * SHARE).clamp(BETWEEN_READS, LONGEST_BETWEEN_READS)
+}
+
 const NEIGHBOURS_HOLD: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +50,8 @@ pub(super) struct Table {
     monitor: Monitor,
     deadline: Duration,
     stale: bool,
-    read: Option<Instant>,
+    /// When it may be read again, if it has been.
+    next: Option<Instant>,
     interfaces: BTreeMap<IfName, Interface>,
     addresses: BTreeMap<u32, Vec<Cidr>>,
     neighbours: Option<(Instant, Neighbours)>,
@@ -54,7 +64,7 @@ impl Table {
             monitor: Monitor::open(&groups)?,
             deadline,
             stale: true,
-            read: None,
+            next: None,
             interfaces: BTreeMap::new(),
             addresses: BTreeMap::new(),
             neighbours: None,
@@ -69,8 +79,7 @@ impl Table {
 
     /// When it wants to be read again.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.stale
-            .then(|| self.read.map_or_else(Instant::now, |it| it + BETWEEN_READS))
+        self.stale.then(|| self.next.unwrap_or_else(Instant::now))
     }
 
     /// Reads interfaces and addresses, if it is time.
@@ -79,8 +88,9 @@ impl Table {
             return Ok(());
         }
         self.stale = false;
-        self.read = Some(Instant::now());
+        let began = Instant::now();
         let read = self.read_now();
+        self.next = Some(Instant::now() + pause(began.elapsed()));
         // Until the kernel can be asked again the older picture is the best there is.
         self.stale |= read.is_err();
         read
