@@ -411,7 +411,7 @@ fn netns_two_hundred_networks_take_few_sockets_and_little_time() {
         open.sort_unstable();
         let usual = open.get(open.len() / 2).copied().unwrap();
         println!(
-            "200 networks: {:.2} % of a CPU, usually {usual} descriptors, at most {:?}",
+            "figure: 200 networks: {:.2} % of a CPU, usually {usual} descriptors, at most {:?}",
             share * 100.0,
             open.last()
         );
