@@ -88,7 +88,7 @@ fn netns_an_ipv6_route_of_ours_is_no_way_of_a_foreign_one() {
             all
         };
         let foreign = (1024, 4, "eth1".to_owned());
-        assert_eq!(ways(&host), [foreign.clone()]);
+        assert_eq!(ways(&host), std::slice::from_ref(&foreign));
         let mut network = Network {
             base: Some(Base::Nic(ifname("eth0"))),
             routes: vec![StaticRoute {
