@@ -39,6 +39,7 @@ pub fn problems(current: &Current, desired: &Desired) -> Vec<NetError> {
     check.nic_usage();
     check.removals();
     check.addresses();
+    check.devices();
     check.problems
 }
 
@@ -369,6 +370,17 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// Names of records of devices are names of files.
+    fn devices(&mut self) {
+        for name in self.desired.after.devices.keys() {
+            if NetName::new(name).is_err() {
+                self.problems.push(NetError::BadParams(format!(
+                    "{name:?} is no name of a device"
+                )));
+            }
+        }
+    }
+
     /// No address on two networks, no network's rule for another's addresses.
     fn addresses(&mut self) {
         let mut seen: BTreeMap<core::net::IpAddr, &NetName> = BTreeMap::new();
@@ -483,9 +495,15 @@ fn foreign_addresses<'a>(
     addresses.collect()
 }
 
-/// A route's table is not one that the agent allots.
+/// A route's table is not one that the agent allots, and none of the kernel's own (`local` and its kin).
 fn check_tables(name: &NetName, network: &Network) -> Checked {
     let allotted = FIRST_TABLE..FIRST_TABLE + TABLES;
+    let mut own = network.routes.iter().filter_map(|it| it.table);
+    if let Some(table) = own.find(|it| matches!(it, 0 | 253 | 255)) {
+        return Err(NetError::BadParams(format!(
+            "{name}: the routing table {table} is reserved"
+        )));
+    }
     let mut tables = network.routes.iter().filter_map(|it| it.table);
     match tables.find(|it| allotted.contains(it)) {
         Some(table) => Err(NetError::BadParams(format!(
