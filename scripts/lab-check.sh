@@ -14,6 +14,7 @@ logs=$target/lab-check
 cache=${LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/vdsm-rs/lab}
 mkdir -p "$logs"
 rm -f "$logs"/*.log "$logs"/*.status "$logs"/summary
+# Held by this shell alone: what it starts may outlive a Ctrl-C by a moment.
 exec 8>"$logs/lock"
 flock -n 8 || { echo "lab-check: another one of this tree is under way" >&2; exit 1; }
 failed=0
@@ -39,7 +40,7 @@ part() { # name, command...: runs it with its output in a log; shows the log's e
     local name=$1 log=$logs/$1.log start=$SECONDS
     shift
     printf '== %s\n' "$name"
-    if "$@" >"$log" 2>&1; then
+    if "$@" >"$log" 2>&1 8>&-; then
         noted ok "$name" $((SECONDS - start)) "$(grep -m1 '^skipped: ' "$log")"
     else
         failed=1
@@ -64,7 +65,7 @@ trap interrupted INT TERM
 image_begins() {
     printf '== image (in the background)\n'
     image_start=$SECONDS
-    lab/hosts/image/build.sh >"$logs/image.path" 2>"$logs/image.log" &
+    lab/hosts/image/build.sh >"$logs/image.path" 2>"$logs/image.log" 8>&- &
     image_job=$!
 }
 
@@ -123,7 +124,7 @@ run_tests() { # filters...
         cargo test --locked -p lab-tests --features lab --no-fail-fast --color never -- \
             --test-threads="$(side_by_side)" --show-output "$@" 2>&1
         echo $? >"$logs/tests.status"
-    } | tee "$log" |
+    } 8>&- | tee "$log" |
         grep --line-buffered -E '^test .*|^lab: |^(ok|FAILED)$|^test result|^error|^---- ' || true
     status=$(<"$logs/tests.status")
     read -r passed broken skipped <<<"$(awk '
