@@ -22,8 +22,9 @@ use crate::{
     ownership,
 };
 
-/// For sending an answer.
-const ANSWER: Duration = Duration::from_millis(100);
+/// For sending an answer: it fits into the socket's buffer, so that only a host without time for us needs any of it. Who is
+/// told too late that his change was made would have it undone.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// An answer that a socket takes without anybody reading, bytes.
 const SMALL: usize = 64 << 10;
@@ -63,8 +64,9 @@ impl Policy {
     }
 }
 
-/// Serves the one request of a connection. Its `place` is given back before the answer goes out, so that a
-/// client which asks one thing after the other never finds its own last request in the way.
+/// Serves the one request of a connection. Its `place` is given back before a small answer goes out, so that a
+/// client which asks one thing after the other never finds its own last request in the way. One that does not read a large answer
+/// costs its place meanwhile: else it could have us hold as many as it likes.
 pub(crate) fn connection<P>(stream: &UnixStream, service: &Arc<Service>, place: P) {
     let start = Instant::now();
     let policy = &service.policy;
@@ -93,8 +95,13 @@ pub(crate) fn connection<P>(stream: &UnixStream, service: &Arc<Service>, place: 
     // Before the answer: whoever is told that something was done finds it in the log.
     audit.line(&reply, start.elapsed());
     // A helper that ends waits for places: the asker of a change hears what became of it.
-    let place = goes_on.then_some(place);
-    answer(stream, &reply);
+    last_answer(stream, &reply, goes_on, place);
+}
+
+fn last_answer<P>(stream: &UnixStream, reply: &Reply, keeps_place: bool, place: P) {
+    let frame = encode(reply);
+    let place = (keeps_place || frame.len() > SMALL).then_some(place);
+    send(stream, &frame);
     drop(place);
 }
 
@@ -126,16 +133,19 @@ fn change(
     networks::end(change, &end)
 }
 
-/// Answers within a moment, if it is small: it fits into the socket's buffer, read or not. Did the client take it?
+/// Did the client take it?
 fn answer(stream: &UnixStream, reply: &Reply) -> bool {
-    let frame = encode(reply);
+    send(stream, &encode(reply))
+}
+
+fn send(stream: &UnixStream, frame: &[u8]) -> bool {
     let within = if frame.len() > SMALL {
         LARGE_ANSWER
     } else {
         ANSWER
     };
     let mut timed = Timed::new(stream, Instant::now() + within);
-    let sent = write_frame(&mut timed, &frame);
+    let sent = write_frame(&mut timed, frame);
     if let Err(error) = &sent {
         debug!(%error, "the client does not take its answer");
     }
@@ -289,6 +299,37 @@ impl fmt::Display for Scoped<'_> {
         match names.len().saturating_sub(MOST) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{TryRecvError, channel};
+
+    use super::*;
+
+    /// A large answer that nobody reads costs its place until it is read; a small one gives it back at once.
+    #[test]
+    fn what_is_not_read_costs_its_place() {
+        for (length, keeps) in [(1 << 20, true), (10, false)] {
+            let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+            let (place, freed) = channel::<()>();
+            let version = "x".repeat(length);
+            let thread = std::thread::spawn(move || {
+                last_answer(&ours, &Reply::Version { version }, false, place);
+            });
+            if keeps {
+                // The first byte is there: it is being sent.
+                let mut head = [0; 1];
+                std::io::Read::read_exact(&mut theirs, &mut head).expect("sent");
+                assert_eq!(freed.try_recv(), Err(TryRecvError::Empty));
+            } else {
+                freed.recv().expect_err("given back");
+            }
+            std::io::copy(&mut theirs, &mut std::io::sink()).expect("the rest");
+            freed.recv().expect_err("given back");
+            thread.join().expect("ends");
         }
     }
 }
