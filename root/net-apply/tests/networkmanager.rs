@@ -19,10 +19,11 @@ use exec::{Child, Command, ExecError, Stdio};
 use net_apply::managers::{Held, Managers};
 use net_model::IfName;
 use netns::{LONG, run, wait_for};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, mount, mount_bind};
 
 const MARK: &str = "VDSM_TEST_NETWORKMANAGER";
 const OURS: &str = "/etc/NetworkManager/conf.d/vdsm-rs.conf";
+const NAME_SERVERS: &str = "/etc/resolv.conf";
 const FOLDERS: [&str; 3] = ["/run", "/etc/NetworkManager", "/var/lib/NetworkManager"];
 
 /// Runs `test`, all of the test function of this name, in a process of its own.
@@ -95,7 +96,11 @@ impl Host {
         ] {
             fs::create_dir_all(folder).unwrap();
         }
-        // Name servers are left alone: /etc/resolv.conf is the machine's.
+        // Name servers are left alone: /etc/resolv.conf is the machine's, and what is written all the same goes to a copy.
+        if Path::new(NAME_SERVERS).exists() {
+            fs::copy(NAME_SERVERS, "/run/resolv.conf").unwrap();
+            mount_bind("/run/resolv.conf", NAME_SERVERS).unwrap();
+        }
         let settings = "[main]\nplugins=keyfile\ndns=none\nrc-manager=unmanaged\n\
                         [keyfile]\nunmanaged-devices=interface-name:foreign*\n";
         fs::write("/etc/NetworkManager/NetworkManager.conf", settings).unwrap();
