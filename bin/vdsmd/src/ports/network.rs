@@ -251,7 +251,11 @@ mod tests {
         config.supervdsm.resolv_conf = dir.path().join("resolv.conf");
         std::fs::write(&config.supervdsm.resolv_conf, "nameserver 192.0.2.53\n").unwrap();
         let current = ThisHost::new(&config).current().unwrap();
-        let told: Vec<_> = current.nameservers.iter().map(|it| it.as_str()).collect();
+        let told: Vec<_> = current
+            .nameservers
+            .iter()
+            .map(net_model::Nameserver::as_str)
+            .collect();
         assert_eq!(told, ["192.0.2.53"]);
     }
 
