@@ -65,7 +65,7 @@ impl Peer {
         finish(self.command(program).args(words), line)
     }
 
-    /// As [`ip`](crate::ip), in it.
+    /// As [`crate::ip`], in it.
     #[track_caller]
     pub fn ip(&self, lines: &str) {
         batch(self.command("ip"), lines);
