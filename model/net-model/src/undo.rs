@@ -215,7 +215,9 @@ fn make_again(name: &IfName, link: &Link, defaults: Ipv6Settings, steps: &mut Ve
                 mode: options.mode().number(),
                 mac,
             });
-            let others = options.others();
+            let mut others: Vec<_> = options.others().collect();
+            others.sort_by_key(|(option, value)| bond::set_order(option, value));
+            let others = others.into_iter();
             steps.extend(others.map(|(option, value)| set_option(&name, option, value)));
         }
         LinkKind::Vlan { parent, id } => {

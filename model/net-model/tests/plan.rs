@@ -14,8 +14,9 @@ use common::{
     world,
 };
 use net_model::{
-    Address, Base, BridgeConfig, Config, Current, DhcpClient, Expiry, Family, Ipv6Settings, Kernel,
-    LinkKind, MAIN_TABLE, Network, OUR_PROTOCOL, Plan, Route, Stage, Step, Tables, plan, undo,
+    Address, Base, Bond, BridgeConfig, Config, Current, DhcpClient, Expiry, Family, Ipv6Settings,
+    Kernel, LinkKind, MAIN_TABLE, Network, OUR_PROTOCOL, Plan, Route, Stage, Step, Tables, plan,
+    undo,
 };
 use proptest::prelude::*;
 
@@ -329,4 +330,55 @@ fn new_interfaces_have_what_the_host_says() {
     let words = plan_a.to_string();
     assert!(words.contains("disable_ipv6 0 (was 1)"), "{words}");
     assert!(!words.contains("autoconf"), "so already: {words}");
+}
+
+/// A bond with these options on two cards.
+fn bonded(options: &str) -> Config {
+    let bond = Bond {
+        slaves: [ifname("eth0"), ifname("eth1")].into(),
+        options: options.parse().unwrap(),
+        ..Bond::default()
+    };
+    let mut config = Config::default();
+    config.bonds.insert(ifname("bond0"), bond);
+    config
+}
+
+/// Settings of a bond in the order of a plan.
+fn settings(plan: &Plan) -> Vec<String> {
+    let set = plan.steps.iter().filter_map(|it| match &it.step {
+        Step::SetBondOption { option, value, .. } => Some(format!("{option} {value}")),
+        _ => None,
+    });
+    set.collect()
+}
+
+/// The kernel takes no delay where miimon is off, not even none, and keeps delays as so many times miimon.
+#[test]
+fn delays_of_bonds_go_before_miimon_and_come_after_it() {
+    let start = world();
+    let first = bonded("mode=1 miimon=50 updelay=100");
+    let all = tables(&[&first], &start);
+    let (_, there) = reach(&start, &Config::default(), &first, &all);
+    for (options, wanted) in [
+        (
+            "mode=1 arp_interval=100 arp_ip_target=192.0.2.1",
+            &[
+                "updelay 0",
+                "miimon 0",
+                "arp_ip_target 192.0.2.1",
+                "arp_interval 100",
+            ][..],
+        ),
+        (
+            "mode=1 miimon=100 updelay=100",
+            &["updelay 0", "miimon 100", "updelay 100"],
+        ),
+        ("mode=1 miimon=100", &["updelay 0", "miimon 100"]),
+    ] {
+        let second = bonded(options);
+        let (plan, end) = reach(&there, &first, &second, &all);
+        assert_eq!(settings(&plan), wanted, "{options}");
+        assert_eq!(holds(&end, &second, &all), Ok(()), "{options}");
+    }
 }

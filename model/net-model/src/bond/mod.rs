@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub(crate) use options::checked_name;
 pub use options::{
     BondMode, BondOptions, OptionRule, default_value, needs_down, needs_no_ports, normal_value,
     option_rule,
 };
+pub(crate) use options::{checked_name, set_order};
 
 use crate::{BondState, IfName, Mac, Switch};
 

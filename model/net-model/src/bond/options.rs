@@ -201,6 +201,21 @@ pub fn needs_down(name: &str) -> bool {
     option_rule(name).is_some_and(|it| it.when == When::Down)
 }
 
+/// In which order the kernel takes options that are set together: the mode first; no delays before miimon changes; the monitor that
+/// is switched off before the one that is switched on; targets before the interval that needs them; the rest, delays among them; the
+/// primary port last.
+pub(crate) fn set_order(option: &str, value: &str) -> u8 {
+    match (option, value) {
+        ("mode", _) => 0,
+        ("updelay" | "downdelay", "0") => 1,
+        ("miimon" | "arp_interval", "0") => 2,
+        ("arp_ip_target", _) => 3,
+        ("miimon" | "arp_interval", _) => 4,
+        ("primary", _) => 9,
+        _ => 5,
+    }
+}
+
 /// Must the bond be without ports (and down) while the option is set?
 pub fn needs_no_ports(name: &str) -> bool {
     name == "mode" || option_rule(name).is_some_and(|it| it.when == When::NoPorts)

@@ -2,7 +2,7 @@
 
 use super::{Applied, Effects, Kernel, changed};
 use crate::{
-    Address, Family, IfName, Ipv6Setting, Link, LinkKind, Mac, Route, bond,
+    Address, BondState, Family, IfName, Ipv6Setting, Link, LinkKind, Mac, Route, bond,
     network::{MIN_MTU, MIN_MTU_V6},
 };
 
@@ -398,6 +398,14 @@ impl Kernel {
         if up && (bond::needs_down(option) || option == "mode") {
             return Err(format!("{name} is up"));
         }
+        let monitored = state.options.get("miimon").is_some_and(|it| it != "0");
+        if matches!(option, "updelay" | "downdelay") && !monitored {
+            // `bond_option_updelay_set` of drivers/net/bonding: EPERM, whatever the value.
+            return Err(format!("{name} has no miimon"));
+        }
+        if option == "miimon" && monitored {
+            rescale(state, value);
+        }
         state.options.insert(option.to_owned(), value.to_owned());
         let rival = match option {
             "miimon" => Some("arp_interval"),
@@ -421,5 +429,17 @@ impl Kernel {
             self.drop_ipv6(name, &mut effects);
         }
         Ok(effects)
+    }
+}
+
+/// The kernel keeps delays as so many times miimon.
+fn rescale(bond: &mut BondState, miimon: &str) {
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    let old = bond.options.get("miimon").map_or(0, |it| number(it));
+    for delay in ["updelay", "downdelay"] {
+        if let Some(value) = bond.options.get_mut(delay) {
+            let times = number(value).checked_div(old).unwrap_or(0);
+            *value = times.saturating_mul(number(miimon)).to_string();
+        }
     }
 }

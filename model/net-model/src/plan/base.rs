@@ -2,8 +2,8 @@
 
 use super::{Planner, facts::Facts};
 use crate::{
-    Bond, BondMode, BondOptions, Cidr, IfName, Ipv6Setting, LinkKind, NetError, RA_PROTOCOL, Route,
-    Stage, Step, bond,
+    Bond, BondMode, BondOptions, BondState, Cidr, IfName, Ipv6Setting, LinkKind, NetError,
+    RA_PROTOCOL, Route, Stage, Step, bond,
 };
 
 impl Planner<'_> {
@@ -143,20 +143,33 @@ impl Planner<'_> {
             .filter(|(option, _)| takes(mode, option) || takes(was, option))
             .filter_map(|(option, _)| Some((option, bond::default_value(option)?)));
         let all = dropped.chain(rival_off(wanted)).chain(wanted.others());
+        let all: Vec<_> = all.collect();
+        let monitor = now(state, "miimon");
+        let monitored = all.iter().rev().find(|(option, _)| *option == "miimon");
+        let another = monitored.is_some_and(|(_, value)| monitor != *value);
+        let again = another && monitor != "0";
+        // The kernel keeps delays as multiples of miimon, and takes none without: they are reset before it changes.
+        let reset = DELAYS.map(|option| (option, "0"));
+        let reset = reset
+            .into_iter()
+            .filter(|(option, _)| again && now(state, option) != "0");
+        let delayed = |option: &str| again && DELAYS.contains(&option);
         let mut changes: Vec<(String, String)> = all
-            .filter(|(option, value)| {
-                let now = state.options.get(*option).map(String::as_str);
-                now.or_else(|| bond::default_value(option)) != Some(*value)
-            })
+            .iter()
+            .copied()
+            .filter(|(option, value)| now(state, option) != *value || delayed(option))
+            .filter(|(option, value)| !(delayed(option) && *value == "0"))
+            .chain(reset)
             .map(|(option, value)| (option.to_owned(), value.to_owned()))
             .collect();
         let number = mode.number().to_string();
         if state.options.get("mode").is_some_and(|it| *it != number) {
             changes.push(("mode".to_owned(), number));
         }
+        // What the mode does not take is reset before it.
         changes.sort_by_key(|(option, value)| {
             let fits = option == "mode" || takes(mode, option);
-            (fits, option_rank(option, value))
+            (fits, bond::set_order(option, value))
         });
         changes.dedup();
         changes
@@ -308,6 +321,16 @@ fn bonds_in_order<'a>(facts: &Facts<'a>) -> Vec<(&'a IfName, &'a Bond)> {
     bonds
 }
 
+/// What waits for several looks of the monitor.
+const DELAYS: [&str; 2] = ["updelay", "downdelay"];
+
+/// An option's value, or the kernel's default.
+fn now<'a>(state: &'a BondState, option: &str) -> &'a str {
+    let now = state.options.get(option).map(String::as_str);
+    now.or_else(|| bond::default_value(option))
+        .unwrap_or_default()
+}
+
 fn takes(mode: BondMode, option: &str) -> bool {
     bond::option_rule(option).is_some_and(|it| it.fits(mode))
 }
@@ -319,18 +342,5 @@ fn rival_off(wanted: &BondOptions) -> Option<(&'static str, &'static str)> {
         Some(("arp_interval", "0"))
     } else {
         on("arp_interval").then_some(("miimon", "0"))
-    }
-}
-
-/// What the mode does not take is reset before it; then the mode; the monitor that is switched off before the one that is switched on; targets before the
-/// interval that needs them; the rest; the primary port last.
-fn option_rank(option: &str, value: &str) -> u8 {
-    match (option, value) {
-        ("mode", _) => 0,
-        ("miimon" | "arp_interval", "0") => 1,
-        ("arp_ip_target", _) => 2,
-        ("miimon" | "arp_interval", _) => 3,
-        ("primary", _) => 9,
-        _ => 5,
     }
 }
