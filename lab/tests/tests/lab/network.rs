@@ -454,8 +454,7 @@ fn lab_network_executor_on_a_whole_kernel() {
             let result = told.lines().find(|line| line.starts_with("test result:"));
             println!("figure: {}: {}", binary.display(), result.unwrap_or("none"));
             // Not as the harness prints its own: results are counted.
-            let quoted: String = told.lines().map(|it| format!("  | {it}\n")).collect();
-            assert!(run.success(), "{quoted}");
+            assert!(run.success(), "  | {}", told.replace('\n', "\n  | "));
             let skipped: Vec<&str> = told.lines().filter(|it| it.contains("skipped:")).collect();
             assert!(skipped.is_empty(), "{skipped:?}");
             passed += told
