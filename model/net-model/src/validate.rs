@@ -251,6 +251,10 @@ impl<'a> Check<'a> {
                 self.note(self.nic_exists(slave));
                 self.note(self.slave_is_free(name, slave));
             }
+            if let Some(why) = bond.options.why_not_kept() {
+                self.problems
+                    .push(NetError::BadBonding(format!("{name}: {why}")));
+            }
             let primary = bond.options.get("primary");
             if let Some(primary) = primary.filter(|it| !bond.slaves.contains(*it)) {
                 self.problems.push(NetError::BadBonding(format!(

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use net_model::{
-    Base, Config, Current, Desired, IfName, Link, LinkKind, Mac, NetError, NetName, Network,
+    Base, Bond, Config, Current, Desired, IfName, Link, LinkKind, Mac, NetError, NetName, Network,
     RouteKind, Scope, StaticRoute, validate,
 };
 use serde_json::Map;
@@ -47,7 +47,7 @@ fn the_kernels_own_tables_are_nobodys() {
     for table in [0, 253, 255] {
         let route = StaticRoute {
             destination: "198.51.100.0/24".parse().unwrap(),
-            via: "192.0.2.1".parse().ok(),
+            via: Some("192.0.2.1".parse().unwrap()),
             metric: None,
             table: Some(table),
             source: None,
@@ -67,4 +67,27 @@ fn the_kernels_own_tables_are_nobodys() {
         let refused = validate(&host(), &to(config));
         assert!(matches!(refused, Err(NetError::BadParams(_))), "{table}");
     }
+}
+
+/// What the kernel would round cannot be verified afterwards.
+#[test]
+fn delays_of_bonds_that_the_kernel_would_round_are_refused() {
+    let with = |options: &str| {
+        let bond = Bond {
+            slaves: [IfName::new("eth0").unwrap()].into(),
+            options: options.parse().unwrap(),
+            ..Bond::default()
+        };
+        to(Config {
+            bonds: [(IfName::new("bond0").unwrap(), bond)].into(),
+            ..Config::default()
+        })
+    };
+    let refused = validate(&host(), &with("mode=1 miimon=100 updelay=150"));
+    assert!(
+        matches!(refused, Err(NetError::BadBonding(_))),
+        "{refused:?}"
+    );
+    let good = validate(&host(), &with("mode=1 miimon=100 updelay=200"));
+    assert_eq!(good, Ok(()));
 }

@@ -102,6 +102,21 @@ fn what_does_not_change_keeps_its_bytes_and_what_does_its_strangers() {
     assert!(set.updated(&config).get(Kind::Nets, "qos").is_none());
 }
 
+/// Agents of old let the kernel round the delays of bonds: their records are read as it keeps them, and keep their bytes.
+#[test]
+fn delays_of_bonds_in_files_are_as_the_kernel_keeps_them() {
+    let mut set = Netconf::default();
+    let record = br#"{"nics": ["eth0"], "options": "mode=1 miimon=100 updelay=250 downdelay=99", "switch": "legacy"}"#;
+    set.add(Kind::Bonds, "bond0", record).unwrap();
+    let (config, problems) = set.config();
+    assert_eq!(problems, vec![]);
+    let bond = config.bonds.values().next().unwrap();
+    let options = bond.options.to_string();
+    assert_eq!(options, "mode=1 downdelay=0 miimon=100 updelay=200");
+    assert_eq!(bond.options.why_not_kept(), None);
+    assert_eq!(set.updated(&config), set);
+}
+
 #[test]
 fn a_bad_record_is_told_and_the_others_are_good() {
     let mut set = corpus();

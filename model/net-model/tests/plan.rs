@@ -305,7 +305,7 @@ fn a_foreign_way_beside_ours_is_not_taken_for_ours() {
     network.ipv6.gateway = Some("2001:db8:5::2".parse().unwrap());
     let (plan_b, end) = reach(&there, &config, &other, &all);
     let by = |via: &str| {
-        let via = via.parse().ok();
+        let via = Some(via.parse().unwrap());
         let mut all = end.routes.iter();
         all.any(|it| it.table == MAIN_TABLE && it.via == via)
     };
@@ -375,6 +375,15 @@ fn delays_of_bonds_go_before_miimon_and_come_after_it() {
             &["updelay 0", "miimon 100", "updelay 100"],
         ),
         ("mode=1 miimon=100", &["updelay 0", "miimon 100"]),
+        (
+            "mode=1 miimon=30 peer_notif_delay=60 updelay=90",
+            &[
+                "updelay 0",
+                "miimon 30",
+                "peer_notif_delay 60",
+                "updelay 90",
+            ],
+        ),
     ] {
         let second = bonded(options);
         let (plan, end) = reach(&there, &first, &second, &all);

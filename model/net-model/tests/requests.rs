@@ -302,6 +302,7 @@ fn bonds_are_checked() {
             "cannot be",
         ),
         ("updelay=100", "need miimon"),
+        ("mode=1 peer_notif_delay=100", "need miimon"),
         ("mode=1 miimon=100 primary=eth5", "none of its nics"),
     ] {
         refused(
@@ -317,6 +318,46 @@ fn bonds_are_checked() {
         21,
         "hardware address",
     );
+}
+
+/// The kernel keeps a delay as so many times miimon, rounded down: what it would make something else of is refused before.
+#[test]
+fn delays_of_bonds_are_multiples_of_miimon() {
+    let bond = |options: &str| {
+        let attributes = json!({"nics": ["eth1"], "options": options});
+        asked(json!({}), json!({"bond0": attributes}))
+    };
+    for (options, part) in [
+        (
+            "mode=1 miimon=100 updelay=250",
+            "bond0: updelay of a bond is a multiple of its miimon (100 ms): 200 or 300, not 250",
+        ),
+        (
+            "mode=4 downdelay=99 miimon=100",
+            "downdelay of a bond is a multiple of its miimon (100 ms): 0 or 100, not 99",
+        ),
+        (
+            "mode=1 miimon=100 updelay=200 downdelay=1001",
+            "1000 or 1100, not 1001",
+        ),
+        ("mode=1 miimon=7 peer_notif_delay=15", "peer_notif_delay"),
+        // No multiple above is a number of milliseconds to the kernel.
+        (
+            "mode=1 miimon=2147483646 updelay=2147483647",
+            "2147483646, not",
+        ),
+        ("mode=1 miimon=70001 peer_notif_delay=299999", "280004, not"),
+    ] {
+        refused(bond(options), 25, part);
+    }
+    for good in [
+        "mode=1 miimon=100 updelay=200 downdelay=100 peer_notif_delay=300",
+        "mode=1 miimon=100 updelay=0",
+        "mode=1 arp_interval=100 arp_ip_target=192.0.2.1 updelay=0 downdelay=0",
+        "mode=4 miimon=1 updelay=31",
+    ] {
+        assert!(bond(good).is_ok(), "{good}");
+    }
 }
 
 #[test]

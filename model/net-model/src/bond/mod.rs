@@ -13,7 +13,7 @@ pub use options::{
     BondMode, BondOptions, OptionRule, default_value, needs_down, needs_no_ports, normal_value,
     option_rule,
 };
-pub(crate) use options::{checked_name, set_order};
+pub(crate) use options::{DELAYS, checked_name, kept_delay, set_order};
 
 use crate::{BondState, IfName, Mac, Switch};
 

@@ -155,6 +155,10 @@ const NO_NAMES: &[(&str, &str)] = &[];
 const SWITCHED: Values = Values::UpTo(1);
 const MILLISECONDS: Values = Values::UpTo(i32::MAX as u32);
 
+/// What waits for several looks of the monitor: the kernel keeps each as so many times miimon, rounded down
+/// (`_bond_option_delay_set` of drivers/net/bonding/bond_options.c), and takes none without miimon.
+pub(crate) const DELAYS: [&str; 3] = ["updelay", "downdelay", "peer_notif_delay"];
+
 #[rustfmt::skip]
 const RULES: &[OptionRule] = &[
     rule("ad_actor_sys_prio", LACP, NO_NAMES, Values::Between(1, 65_535), "65535", When::Down),
@@ -201,13 +205,18 @@ pub fn needs_down(name: &str) -> bool {
     option_rule(name).is_some_and(|it| it.when == When::Down)
 }
 
+/// A delay as the kernel keeps it: the multiple of miimon beneath; none, where there is no miimon.
+pub(crate) fn kept_delay(delay: u32, miimon: u32) -> u32 {
+    delay - delay.checked_rem(miimon).unwrap_or(delay)
+}
+
 /// In which order the kernel takes options that are set together: the mode first; no delays before miimon changes; the monitor that
 /// is switched off before the one that is switched on; targets before the interval that needs them; the rest, delays among them; the
 /// primary port last.
 pub(crate) fn set_order(option: &str, value: &str) -> u8 {
     match (option, value) {
         ("mode", _) => 0,
-        ("updelay" | "downdelay", "0") => 1,
+        (delay, "0") if DELAYS.contains(&delay) => 1,
         ("miimon" | "arp_interval", "0") => 2,
         ("arp_ip_target", _) => 3,
         ("miimon" | "arp_interval", _) => 4,
@@ -251,6 +260,14 @@ impl OptionRule {
         self.modes & mode.bit() != 0
     }
 
+    fn is_in_range(&self, number: u32) -> bool {
+        match self.values {
+            Values::UpTo(most) => number <= most,
+            Values::Between(least, most) => (least..=most).contains(&number),
+            _ => false,
+        }
+    }
+
     fn check(&self, mode: BondMode, value: &str) -> Result<String, NetError> {
         let name = self.name;
         if !self.fits(mode) {
@@ -263,8 +280,7 @@ impl OptionRule {
         let number = normal.parse::<u32>().ok();
         let good = match self.values {
             Values::Named => self.names.iter().any(|(_, number)| *number == normal),
-            Values::UpTo(most) => number.is_some_and(|it| it <= most),
-            Values::Between(least, most) => number.is_some_and(|it| (least..=most).contains(&it)),
+            Values::UpTo(_) | Values::Between(..) => number.is_some_and(|it| self.is_in_range(it)),
             Values::Addresses => are_targets(&normal),
             Values::Interface => IfName::new(&normal).is_ok(),
             Values::Mac => normal.parse::<Mac>().is_ok_and(Mac::is_usable),
@@ -334,10 +350,48 @@ impl BondOptions {
         if set("arp_validate") && !set("arp_interval") {
             return wrong("a bond with arp_validate needs arp_interval");
         }
-        if (set("updelay") || set("downdelay")) && !set("miimon") {
-            return wrong("updelay and downdelay of a bond need miimon");
+        if DELAYS.iter().any(|it| set(it)) && !set("miimon") {
+            return wrong("updelay, downdelay and peer_notif_delay of a bond need miimon");
         }
         Ok(())
+    }
+
+    fn number(&self, name: &str) -> u32 {
+        let number = self.get(name).and_then(|it| it.parse().ok());
+        number.unwrap_or(0)
+    }
+
+    /// Delays that are not as the kernel keeps them, with what it makes of them.
+    fn uneven(&self) -> impl Iterator<Item = (&'static str, u32, u32)> {
+        let miimon = self.number("miimon");
+        let all = DELAYS.into_iter().map(move |name| {
+            let asked = self.number(name);
+            (name, asked, kept_delay(asked, miimon))
+        });
+        all.filter(|(_, asked, kept)| asked != kept)
+    }
+
+    /// Why the kernel would make something else of them, if it would: delays are multiples of miimon.
+    pub fn why_not_kept(&self) -> Option<String> {
+        let (name, asked, beneath) = self.uneven().next()?;
+        let miimon = self.number("miimon");
+        let rule = option_rule(name);
+        let above = beneath.checked_add(miimon);
+        let above = above.filter(|it| rule.is_none_or(|rule| rule.is_in_range(*it)));
+        let or_above = above.map_or_else(String::new, |it| format!(" or {it}"));
+        Some(format!(
+            "{name} of a bond is a multiple of its miimon ({miimon} ms): {beneath}{or_above}, not {asked}"
+        ))
+    }
+
+    /// As the kernel keeps them: how records of files are read, of which agents of old let any delay pass.
+    #[must_use]
+    pub fn as_kept(&self) -> Self {
+        let mut kept = self.clone();
+        let uneven = self.uneven();
+        let uneven = uneven.map(|(name, _, it)| (name.to_owned(), it.to_string()));
+        kept.others.extend(uneven);
+        kept
     }
 }
 

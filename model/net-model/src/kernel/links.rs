@@ -398,15 +398,20 @@ impl Kernel {
         if up && (bond::needs_down(option) || option == "mode") {
             return Err(format!("{name} is up"));
         }
-        let monitored = state.options.get("miimon").is_some_and(|it| it != "0");
-        if matches!(option, "updelay" | "downdelay") && !monitored {
-            // `bond_option_updelay_set` of drivers/net/bonding: EPERM, whatever the value.
+        let miimon = number_of(state, "miimon");
+        let is_delay = bond::DELAYS.contains(&option);
+        if is_delay && miimon == 0 {
+            // `_bond_option_delay_set` of drivers/net/bonding: EPERM, whatever the value.
             return Err(format!("{name} has no miimon"));
         }
-        if option == "miimon" && monitored {
+        if option == "miimon" && miimon != 0 {
             rescale(state, value);
         }
         state.options.insert(option.to_owned(), value.to_owned());
+        if is_delay {
+            let kept = bond::kept_delay(number_of(state, option), miimon);
+            state.options.insert(option.to_owned(), kept.to_string());
+        }
         let rival = match option {
             "miimon" => Some("arp_interval"),
             "arp_interval" => Some("miimon"),
@@ -432,14 +437,20 @@ impl Kernel {
     }
 }
 
+/// An option's number; 0 where it is not set.
+fn number_of(bond: &BondState, option: &str) -> u32 {
+    let text = bond.options.get(option);
+    text.and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
 /// The kernel keeps delays as so many times miimon.
 fn rescale(bond: &mut BondState, miimon: &str) {
-    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
-    let old = bond.options.get("miimon").map_or(0, |it| number(it));
-    for delay in ["updelay", "downdelay"] {
+    let old = number_of(bond, "miimon");
+    let new = miimon.parse::<u32>().unwrap_or(0);
+    for delay in bond::DELAYS {
+        let times = number_of(bond, delay).checked_div(old).unwrap_or(0);
         if let Some(value) = bond.options.get_mut(delay) {
-            let times = number(value).checked_div(old).unwrap_or(0);
-            *value = times.saturating_mul(number(miimon)).to_string();
+            *value = times.saturating_mul(new).to_string();
         }
     }
 }

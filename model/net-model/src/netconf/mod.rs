@@ -109,7 +109,8 @@ impl Record {
         let words = options.split_whitespace();
         let words: Vec<&str> = words.filter(|it| !it.starts_with("custom=")).collect();
         attributes.options = Some(words.join(" "));
-        let bond = canonicalize::bond(&name, &attributes)?;
+        let mut bond = canonicalize::bond(&name, &attributes)?;
+        bond.options = bond.options.as_kept();
         Ok((name, bond))
     }
 

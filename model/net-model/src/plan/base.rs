@@ -149,11 +149,11 @@ impl Planner<'_> {
         let another = monitored.is_some_and(|(_, value)| monitor != *value);
         let again = another && monitor != "0";
         // The kernel keeps delays as multiples of miimon, and takes none without: they are reset before it changes.
-        let reset = DELAYS.map(|option| (option, "0"));
+        let reset = bond::DELAYS.map(|option| (option, "0"));
         let reset = reset
             .into_iter()
             .filter(|(option, _)| again && now(state, option) != "0");
-        let delayed = |option: &str| again && DELAYS.contains(&option);
+        let delayed = |option: &str| again && bond::DELAYS.contains(&option);
         let mut changes: Vec<(String, String)> = all
             .iter()
             .copied()
@@ -320,9 +320,6 @@ fn bonds_in_order<'a>(facts: &Facts<'a>) -> Vec<(&'a IfName, &'a Bond)> {
     bonds.sort_by_key(|(name, _)| !first(name));
     bonds
 }
-
-/// What waits for several looks of the monitor.
-const DELAYS: [&str; 2] = ["updelay", "downdelay"];
 
 /// An option's value, or the kernel's default.
 fn now<'a>(state: &'a BondState, option: &str) -> &'a str {

@@ -133,6 +133,7 @@ fn bond_strategy() -> impl Strategy<Value = BTreeMap<IfName, Bond>> {
         "mode=802.3ad lacp_rate=fast miimon=100 xmit_hash_policy=layer2+3",
         "mode=1 miimon=50 updelay=100",
         "mode=1 miimon=100 updelay=100 downdelay=200",
+        "mode=1 miimon=20 updelay=40 peer_notif_delay=60",
         "mode=1 arp_interval=100 arp_ip_target=192.0.2.1,192.0.2.2",
         "mode=6 fail_over_mac=1 miimon=100",
         "mode=2 xmit_hash_policy=1",
