@@ -69,6 +69,15 @@ impl Current {
             .map(|(name, _)| name)
     }
 
+    /// For whoever asks whether a plan was reached: an address that is a duplicate is there. That it is one is told apart
+    /// ([`crate::duplicates`]).
+    pub fn overlook_duplicates(&mut self) {
+        let links = self.links.values_mut();
+        for address in links.flat_map(|it| &mut it.addresses) {
+            address.dad_failed = false;
+        }
+    }
+
     /// Fills in what the kernel does not tell while a spanning tree changes: the `ageing_time` of the bridges of these
     /// networks is what was asked for.
     pub fn assume(&mut self, config: &Config) {
@@ -267,7 +276,7 @@ pub struct Expiry {
     pub preferred: u64,
 }
 
-/// An address of an interface. Two are the same whatever is left of their time.
+/// An address of an interface. Two are the same whatever is left of their time, and whether they are in use yet or not.
 #[derive(Debug, Clone, Copy, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// The address and its network.
@@ -276,6 +285,9 @@ pub struct Address {
     pub dynamic: bool,
     /// Another host has it (`IFA_F_DADFAILED`).
     pub dad_failed: bool,
+    /// The kernel does not know yet whether another host has it (`IFA_F_TENTATIVE`): it is not used until then.
+    #[serde(default)]
+    pub tentative: bool,
     /// The kernel has made it of what a router advertises (`IFA_F_MANAGETEMPADDR`, `IFA_F_TEMPORARY`).
     #[serde(default)]
     pub advertised: bool,
@@ -298,6 +310,7 @@ impl Address {
             cidr,
             dynamic: false,
             dad_failed: false,
+            tentative: false,
             advertised: false,
             expiry: None,
         }

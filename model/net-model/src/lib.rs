@@ -9,7 +9,8 @@
 //!
 //! Beside it: [`netconf`] (upstream's files), [`netconf::generations`] (what to write where so that no crash hurts), [`restore`] (which networks,
 //! in what order), [`Tables`] and [`source_routing`], [`probe`] (reachability with hysteresis), [`rates`]
-//! (counters to rates), [`qos`], [`bond`], [`lldp`] (what neighbours tell).
+//! (counters to rates), [`qos`], [`bond`], [`lldp`] (what neighbours tell),
+//! [`duplicates`] (IPv6 addresses that others have).
 //!
 //! Look next: `network.rs` and `bond/` (desired), `current.rs` (there), `step.rs`, `plan/`, `kernel.rs` (what the kernel makes of a step).
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod bridge;
 pub mod canonicalize;
 mod config;
 mod current;
+pub mod duplicates;
 mod error;
 mod kernel;
 pub mod lldp;

@@ -202,6 +202,7 @@ fn address(message: &AddressMessage, now: u64) -> Option<Address> {
         dynamic,
         expiry: expiry.filter(|_| dynamic),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
+        tentative: flags.contains(AddressFlags::Tentative),
         advertised: flags.intersects(AddressFlags::Managetempaddr | AddressFlags::Secondary)
             && ip.is_ipv6(),
     })

@@ -195,8 +195,8 @@ impl Planner<'_> {
             let ip = network.ip(it.cidr.family());
             it.is_link_local() || (it.dynamic && (ip.dhcp || ip.autoconf))
         };
+        let addresses = addresses.unwrap_or_default();
         let now: Vec<Cidr> = addresses
-            .unwrap_or_default()
             .iter()
             .filter(|it| !stays(it) || network.ip(it.cidr.family()).addresses.contains(&it.cidr))
             .map(|it| it.cidr)
@@ -205,7 +205,15 @@ impl Planner<'_> {
             .into_iter()
             .flat_map(|family| network.ip(family).addresses.iter().copied())
             .collect();
-        let change = addresses::change(&now, &wanted);
+        let mut change = addresses::change(&now, &wanted);
+        // A duplicate is taken away and added, so that the kernel asks again whether it still is one.
+        let again = addresses
+            .iter()
+            .filter(|it| it.dad_failed)
+            .map(|it| it.cidr);
+        let again = again.filter(|it| wanted.contains(it) && !change.remove.contains(it));
+        let again: Vec<Cidr> = again.collect();
+        change.remove.extend(again);
         let stay = now.iter().filter(|it| !change.remove.contains(it));
         let stay: Vec<Cidr> = stay.copied().collect();
         self.remove_routes(top, |it| hangs_on(it, &change.remove, &stay))?;
