@@ -96,26 +96,47 @@ impl Channel {
         &mut self,
         request: &RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        self.gather(request, |_| true, Vec::push)
+    }
+
+    /// As [`Self::dump`], for lists that can be long: each message goes to `add` and is forgotten. What `is_wanted` refuses by the
+    /// body that the kernel sent (behind `struct nlmsghdr`) is not read at all. A list that is made again begins with a new `T`.
+    pub fn gather<T: Default>(
+        &mut self,
+        request: &RouteNetlinkMessage,
+        is_wanted: impl Fn(&[u8]) -> bool,
+        mut add: impl FnMut(&mut T, RouteNetlinkMessage),
+    ) -> Result<T, NetlinkError> {
         let until = Instant::now() + self.deadline;
         for _ in 0..ATTEMPTS {
-            if let Some(whole) = self.dump_once(request, until)? {
+            let mut whole = T::default();
+            let mut take = |frame: &Frame<'_>| {
+                if is_wanted(frame.payload)
+                    && let Some(message) = inner(frame)?
+                {
+                    add(&mut whole, message);
+                }
+                Ok(())
+            };
+            if self.gather_once(request, until, &mut take)? {
                 return Ok(whole);
             }
         }
         Err(NetlinkError::Restless { attempts: ATTEMPTS })
     }
 
-    /// Nothing, if it changed on the way.
-    fn dump_once(
+    /// False, if it changed on the way.
+    fn gather_once(
         &mut self,
         request: &RouteNetlinkMessage,
         until: Instant,
-    ) -> Result<Option<Vec<RouteNetlinkMessage>>, NetlinkError> {
+        take: &mut impl FnMut(&Frame<'_>) -> Result<(), NetlinkError>,
+    ) -> Result<bool, NetlinkError> {
         let sequence = self.next();
         let mut bytes = Vec::new();
         append(&mut bytes, request, NLM_F_REQUEST | NLM_F_DUMP, sequence);
         self.send(&bytes)?;
-        let (mut found, mut torn) = (Vec::new(), false);
+        let mut torn = false;
         loop {
             self.receive(until)?;
             for frame in frames(&self.buffer) {
@@ -125,12 +146,14 @@ impl Channel {
                 }
                 torn |= frame.flags & NLM_F_DUMP_INTR != 0;
                 match frame.kind {
-                    DONE => return Ok((!torn).then_some(found)),
+                    DONE => return Ok(!torn),
                     ERROR => match Refusal::read(frame.flags, frame.payload) {
                         Some(source) => return Err(NetlinkError::Refused { source }),
-                        None => return Ok((!torn).then_some(found)),
+                        None => return Ok(!torn),
                     },
-                    _ => found.extend(inner(&frame)?),
+                    // What is thrown away is not read.
+                    _ if torn => {}
+                    _ => take(&frame)?,
                 }
             }
         }

@@ -53,6 +53,20 @@ fn everything_is_dumped_over_one_socket() {
 }
 
 #[test]
+fn what_is_not_wanted_is_not_read() {
+    let mut channel = channel();
+    let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let all = names(&channel.dump(&request).unwrap());
+    // `struct ifinfomsg`: the interface's number is its second word; the loopback's is 1.
+    let is_first = |body: &[u8]| body.get(4..8) == Some(&1_i32.to_ne_bytes()[..]);
+    let first: Vec<_> = channel.gather(&request, is_first, Vec::push).unwrap();
+    assert_eq!(names(&first), ["lo"]);
+    let others = |body: &[u8]| !is_first(body);
+    let others: Vec<_> = channel.gather(&request, others, Vec::push).unwrap();
+    assert!(all.len() > others.len() && !names(&others).contains(&"lo".to_owned()));
+}
+
+#[test]
 fn one_is_asked_for_by_its_name() {
     let mut channel = channel();
     let mut ask = |name: &str| {

@@ -14,14 +14,13 @@ pub mod watch;
 
 use std::{collections::BTreeMap, fs, io::Read as _, path::Path, time::Duration};
 
-use net_model::{Current, IfName, Ipv6Setting, Ipv6Settings, Nameserver};
+use net_model::{Current, IfName, Ipv6Setting, Ipv6Settings, Link, Nameserver};
 use netlink::{
     Channel, NetlinkError,
     packet::{
         RouteNetlinkMessage,
         address::AddressMessage,
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
-        route::RouteMessage,
         rule::RuleMessage,
     },
 };
@@ -50,16 +49,12 @@ const UPLINKS: &str = "/run/systemd/resolve/resolv.conf";
 /// The kernel did not tell within `deadline` for one of the dumps.
 pub fn network(deadline: Duration, nics: &[&str]) -> Result<(Current, Indexes), NetlinkError> {
     let mut channel = Channel::open(deadline)?;
-    let links = channel.dump(&all_links())?;
-    let indexes = links::indexes(&links);
-    let addresses = channel.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-    let routes = channel.dump(&RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+    let (all, indexes) = read_links(&mut channel, nics)?;
+    let routes = routes::read(&mut channel, &indexes)?;
     let rules = channel.dump(&RouteNetlinkMessage::GetRule(RuleMessage::default()))?;
-    let mut all = links::links(&links, &indexes, nics);
-    links::add_addresses(&mut all, &addresses, &indexes);
     let current = Current {
         links: all,
-        routes: routes::routes(&routes, &indexes),
+        routes,
         rules: routes::rules(&rules),
         nameservers: hosts_nameservers(Path::new("/etc/resolv.conf"), Path::new(UPLINKS)),
         ipv6: Path::new(IPV6).exists(),
@@ -67,6 +62,27 @@ pub fn network(deadline: Duration, nics: &[&str]) -> Result<(Current, Indexes), 
         ..Current::default()
     };
     Ok((current, indexes))
+}
+
+/// Interfaces and addresses alone, of this thread's namespace: what is asked for after each of the kernel's news, when routes
+/// may be many.
+///
+/// # Errors
+/// As of [`network`].
+pub fn interfaces(deadline: Duration) -> Result<BTreeMap<IfName, Link>, NetlinkError> {
+    Ok(read_links(&mut Channel::open(deadline)?, &[])?.0)
+}
+
+fn read_links(
+    channel: &mut Channel,
+    nics: &[&str],
+) -> Result<(BTreeMap<IfName, Link>, Indexes), NetlinkError> {
+    let links = channel.dump(&all_links())?;
+    let indexes = links::indexes(&links);
+    let addresses = channel.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let mut all = links::links(&links, &indexes, nics);
+    links::add_addresses(&mut all, &addresses, &indexes);
+    Ok((all, indexes))
 }
 
 /// All interfaces, without their counters.

@@ -3,13 +3,16 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use net_model::{Cidr, Family, IfName, Route, RouteKind, Rule};
-use netlink::packet::{
-    AddressFamily, RouteNetlinkMessage,
-    route::{
-        RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop,
-        RouteNextHopFlags, RouteProtocol, RouteType, RouteVia,
+use netlink::{
+    Channel, NetlinkError,
+    packet::{
+        AddressFamily, RouteNetlinkMessage,
+        route::{
+            RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteNextHop,
+            RouteNextHopFlags, RouteProtocol, RouteType, RouteVia,
+        },
+        rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
     },
-    rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage},
 };
 
 use super::Indexes;
@@ -18,15 +21,40 @@ const LOCAL_TABLE: u32 = 255;
 /// Priorities of the kernel's own rules: local, main, default.
 const KERNELS_PRIORITIES: [u32; 3] = [0, 32_766, 32_767];
 
-/// The routes that [`net_model::Current`] holds; one with several next hops counts as one for each.
-pub(super) fn routes(messages: &[RouteNetlinkMessage], indexes: &Indexes) -> BTreeSet<Route> {
-    let mut all = BTreeSet::new();
-    for message in messages {
+/// The routes that [`net_model::Current`] holds; one with several next hops counts as one for each. There may be a million:
+/// they are taken as they come.
+pub(super) fn read(
+    channel: &mut Channel,
+    indexes: &Indexes,
+) -> Result<BTreeSet<Route>, NetlinkError> {
+    let request = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+    channel.gather(&request, is_wanted, |all, message| {
         if let RouteNetlinkMessage::NewRoute(route) = message {
-            add(&mut all, route, indexes);
+            add(all, &route, indexes);
         }
-    }
-    all
+    })
+}
+
+/// Is it for [`net_model::Current`], as far as `struct rtmsg` (linux/rtnetlink.h) tells? The kernel makes several routes for each
+/// address, which are none.
+fn is_wanted(body: &[u8]) -> bool {
+    let Some(([family, _, _, _, table, protocol, _, kind], rest)) = body.split_first_chunk() else {
+        return false;
+    };
+    let flags = rest.first_chunk().map_or(0, |it| u32::from_ne_bytes(*it));
+    let (family, kind) = (AddressFamily::from(*family), RouteType::from(*kind));
+    self::family(family).is_some()
+        && self::kind(kind).is_some()
+        && !is_transient((*protocol).into(), RouteFlags::from_bits_retain(flags))
+        && u32::from(*table) != LOCAL_TABLE
+}
+
+/// The kernel's own, which comes and goes with an address or a packet.
+fn is_transient(protocol: RouteProtocol, flags: RouteFlags) -> bool {
+    matches!(
+        protocol,
+        RouteProtocol::Kernel | RouteProtocol::IcmpRedirect
+    ) || flags.contains(RouteFlags::Cloned)
 }
 
 fn add(all: &mut BTreeSet<Route>, message: &RouteMessage, indexes: &Indexes) {
@@ -34,11 +62,7 @@ fn add(all: &mut BTreeSet<Route>, message: &RouteMessage, indexes: &Indexes) {
     let (Some(family), Some(kind)) = (family(header.address_family), kind(header.kind)) else {
         return;
     };
-    let transient = matches!(
-        header.protocol,
-        RouteProtocol::Kernel | RouteProtocol::IcmpRedirect
-    );
-    if transient || header.flags.contains(RouteFlags::Cloned) {
+    if is_transient(header.protocol, header.flags) {
         return;
     }
     let mut route = Route {
@@ -172,5 +196,45 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         RouteAddress::Inet(it) => Some((*it).into()),
         RouteAddress::Inet6(it) => Some((*it).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink::{core::Emitable as _, packet::route::RouteHeader};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is passed over unread is what would have been left out.
+        #[test]
+        fn only_what_counts_is_wanted(
+            family in prop::sample::select(vec![0_u8, 2, 7, 10, 28, 128]),
+            table in prop::sample::select(vec![0_u8, 100, 252, 254, 255]),
+            (protocol, kind) in (0_u8..20, 0_u8..14),
+            flags in prop::sample::select(vec![0_u32, 0x4, 0x200, 0x204, 0x4000]),
+        ) {
+            let header = RouteHeader {
+                address_family: family.into(),
+                table,
+                protocol: protocol.into(),
+                kind: kind.into(),
+                flags: RouteFlags::from_bits_retain(flags),
+                ..RouteHeader::default()
+            };
+            let mut message = RouteMessage::default();
+            message.header = header;
+            let mut body = vec![0; message.buffer_len()];
+            message.emit(&mut body);
+            let mut all = BTreeSet::new();
+            add(&mut all, &message, &Indexes::new());
+            prop_assert_eq!(is_wanted(&body), !all.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_survived(body in prop::collection::vec(any::<u8>(), 0..16)) {
+            prop_assert!(!is_wanted(&body) || body.len() >= 8);
+        }
     }
 }

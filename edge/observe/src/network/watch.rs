@@ -72,6 +72,8 @@ pub struct LinkWatch {
     monitor: Monitor,
     deadline: Duration,
     known: BTreeMap<u32, Known>,
+    /// Of those that are known: a host with a thousand VLANs has thousands of news.
+    names: Indexes,
 }
 
 impl LinkWatch {
@@ -85,6 +87,7 @@ impl LinkWatch {
         Ok(Self {
             monitor,
             deadline,
+            names: names(&known),
             known,
         })
     }
@@ -112,6 +115,7 @@ impl LinkWatch {
         if heard.contains(&Heard::Lost) {
             let now = read(self.deadline)?;
             let before = std::mem::replace(&mut self.known, now);
+            self.names = names(&self.known);
             differences(&before, &self.known, &mut news);
             news.push(LinkNews::Resync);
             return Ok(news);
@@ -130,9 +134,10 @@ impl LinkWatch {
         match message {
             RouteNetlinkMessage::NewLink(link) if own(link) => {
                 let index = link.header.index;
-                let Some(now) = known(link, &self.indexes()) else {
+                let Some(now) = known(link, &self.names) else {
                     return;
                 };
+                self.names.insert(index, now.name.clone());
                 let before = self.known.insert(index, now.clone());
                 let had = news.len();
                 difference(before.as_ref(), Some(&now), news);
@@ -142,19 +147,12 @@ impl LinkWatch {
                 }
             }
             RouteNetlinkMessage::DelLink(link) if own(link) => {
+                self.names.remove(&link.header.index);
                 let before = self.known.remove(&link.header.index);
                 difference(before.as_ref(), None, news);
             }
             _ => {}
         }
-    }
-
-    fn indexes(&self) -> Indexes {
-        let names = self
-            .known
-            .iter()
-            .map(|(index, it)| (*index, it.name.clone()));
-        names.collect()
     }
 }
 
@@ -162,6 +160,11 @@ impl AsFd for LinkWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.monitor.as_fd()
     }
+}
+
+fn names(known: &BTreeMap<u32, Known>) -> Indexes {
+    let names = known.iter().map(|(index, it)| (*index, it.name.clone()));
+    names.collect()
 }
 
 fn read(deadline: Duration) -> Result<BTreeMap<u32, Known>, NetlinkError> {
