@@ -15,7 +15,7 @@ use std::{
 };
 
 use net_model::{
-    Config, NetError, NetName, Plan, Planned, Tables, plan,
+    Config, NetError, NetName, Plan, Planned, Tables, duplicates, plan,
     restore::{fallout, restoration},
 };
 use observe::netconf::Found;
@@ -171,6 +171,24 @@ impl Transactions {
             }
             Err(error) => it.others.push(trouble("verification", chain(&error))),
         }
+        it.others.extend(self.duplicates(&desired, until));
+    }
+
+    /// What the kernel knows already of IPv6 addresses that others have. Their networks are restored: all else of them works. Nobody waits
+    /// here for what it finds out later, which the agent tells.
+    fn duplicates(&self, desired: &net_model::Desired, until: Instant) -> Vec<Trouble> {
+        let current = self.machine.current(until).ok();
+        let known = current
+            .filter(|_| duplicates::has_any(desired))
+            .map(|it| duplicates::uniqueness(&it, desired));
+        let all = known.unwrap_or_default().duplicates.into_iter();
+        let code = NetError::BadAddress(String::new()).code();
+        all.map(|it| Trouble {
+            subject: it.network.to_string(),
+            code,
+            why: it.to_string(),
+        })
+        .collect()
     }
 
     /// The running set says what is restored; the marker that it was.

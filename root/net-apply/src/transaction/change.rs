@@ -108,18 +108,22 @@ impl Change<'_> {
                     let places = halted.places();
                     self.done
                         .extend(places.iter().filter_map(|it| steps.get(*it).cloned()));
-                    return Err(ChangeError::Halted(halted.source));
+                    // A route from an address that is not used is refused, too: duplicates say why.
+                    let found = self.all.no_duplicates(&self.record.desired, until);
+                    let reason = found.err();
+                    let reason = reason.filter(|it| matches!(it, ChangeError::Duplicates { .. }));
+                    return Err(reason.unwrap_or(ChangeError::Halted(halted.source)));
                 }
             }
         }
         let left = self
             .all
             .settled(&self.record.desired, &self.tables, until)?;
-        if left.is_empty() {
-            return Ok(());
+        if !left.is_empty() {
+            let missing = lines(left.steps.iter().map(Planned::to_string));
+            return Err(ChangeError::Unverified { missing });
         }
-        let missing = lines(left.steps.iter().map(Planned::to_string));
-        Err(ChangeError::Unverified { missing })
+        self.all.unique(&self.record.desired, until)
     }
 
     fn stage(&self, stage: PendingStage) {

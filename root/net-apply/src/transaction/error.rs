@@ -2,11 +2,12 @@
 
 use std::{error::Error, fmt::Write as _, time::Duration};
 
-use net_model::NetError;
+use net_model::{NetError, duplicates::Duplicate};
 use observe::netconf::NetconfError;
 use persist::PersistError;
 use privileged::{NetworkSet, Refusal};
 
+use super::lines;
 use crate::{ApplyError, store::StoreError};
 
 /// VDSM's number of a change that the kernel did not take (`ERR_FAILED_IFUP`).
@@ -62,6 +63,12 @@ pub enum ChangeError {
         /// What a plan would still do.
         missing: Vec<String>,
     },
+    /// All steps were done, yet the kernel has found out that other hosts have addresses of the networks; undone.
+    #[error("{}", all(duplicates))]
+    Duplicates {
+        /// Which.
+        duplicates: Vec<Duplicate>,
+    },
     /// It was undone, but not all is as before.
     #[error("it is undone, but not all is as before: {}", left.join("; "))]
     Left {
@@ -82,6 +89,7 @@ impl ChangeError {
             Self::Invalid(error) => error.code(),
             Self::NoGeneration { .. } => NetError::BadParams(String::new()).code(),
             Self::Halted(_) | Self::Unverified { .. } => FAILED,
+            Self::Duplicates { .. } => NetError::BadAddress(String::new()).code(),
             Self::Unconfirmed => NetError::LostConnection.code(),
             Self::Left { source, .. } => source.code(),
             _ => UNEXPECTED,
@@ -110,6 +118,10 @@ impl ChangeError {
             },
         }
     }
+}
+
+fn all(duplicates: &[Duplicate]) -> String {
+    lines(duplicates.iter().map(Duplicate::to_string)).join("; ")
 }
 
 /// An error and its reasons on one line.

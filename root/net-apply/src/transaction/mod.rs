@@ -12,7 +12,7 @@
 //! 1. read the files and the kernel; refuse what cannot be; allot tables; plan. *Nothing has changed.*
 //! 2. tables on disk (more than needed does no harm), then the journal with the undo of every stage; then other managers of the
 //!    network are told what will be ours. *Undone: they are told what is ours.*
-//! 3. run, stage by stage; verify: the plan of what is reached is empty. *Undone.*
+//! 3. run, stage by stage; verify: the plan of what is reached is empty, and nobody else has its IPv6 addresses. *Undone.*
 //! 4. tell the asker, wait for its word. *Undone.*
 //! 5. confirmed: prepare both sets of files beside those in force, synced. *Undone; the files are left over.*
 //! 6. the word into the journal: from here on the change lasts. *The storing is finished (if the kernel still has the change, or the host
@@ -42,6 +42,7 @@ use std::{
 
 use net_model::{
     Config, Current, Desired, Plan, Stage, Tables,
+    duplicates::{self, Uniqueness},
     netconf::{Netconf, generations::Act},
     plan, validate,
 };
@@ -474,12 +475,39 @@ impl Transactions {
         loop {
             let mut current = self.machine.current(until).map_err(ChangeError::Unknown)?;
             current.assume(&desired.after);
+            current.overlook_duplicates();
             let left = plan(&current, desired, tables).map_err(ChangeError::Invalid)?;
             if left.is_empty() || Instant::now() >= settle {
                 return Ok(left);
             }
             std::thread::sleep(SETTLE_PAUSE);
         }
+    }
+
+    /// Waits until the kernel knows of the fixed IPv6 addresses of a change whether other hosts have them. What it does not know by
+    /// then counts as good: there may be nobody to answer, and what it finds out later is told by the agent.
+    fn unique(&self, desired: &Desired, until: Instant) -> Result<(), ChangeError> {
+        let settle = (Instant::now() + self.places.settle).min(until);
+        while self.no_duplicates(desired, until)? && Instant::now() < settle {
+            std::thread::sleep(SETTLE_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Is it undecided whether there are any?
+    fn no_duplicates(&self, desired: &Desired, until: Instant) -> Result<bool, ChangeError> {
+        if !duplicates::has_any(desired) {
+            return Ok(false);
+        }
+        let current = self.machine.current(until).map_err(ChangeError::Unknown)?;
+        let Uniqueness {
+            duplicates,
+            undecided,
+        } = duplicates::uniqueness(&current, desired);
+        if duplicates.is_empty() {
+            return Ok(undecided);
+        }
+        Err(ChangeError::Duplicates { duplicates })
     }
 
     pub(crate) fn set(&self, set: NetworkSet) -> Result<store::Set, ChangeError> {

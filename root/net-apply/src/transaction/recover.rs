@@ -70,6 +70,7 @@ impl Transactions {
             return false;
         };
         current.assume(&desired.after);
+        current.overlook_duplicates();
         let Ok(tables) = self.allotted(&[&desired.before, &desired.after], &current) else {
             return false;
         };

@@ -2,11 +2,11 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use net_apply::{Asked, ChangeError};
-use net_model::{Base, Config};
+use net_model::{Base, Cidr, Config};
 use privileged::{NetworkSet, PendingStage, Recovered, Refusal};
 
 use crate::world::{Faults, Host, after, before, change, ifname, net, soon, vlan_network};
@@ -94,6 +94,77 @@ fn a_step_that_was_not_done_is_seen() {
     assert!(address.is_some());
     host.model.faults.lock().unwrap().skip_at = None;
     assert!(!host.assert_whole(&before(), &after(), "unverified"));
+}
+
+/// As [`after`], and the management network has this address, too.
+fn with_six() -> (Config, Cidr) {
+    let six: Cidr = "2001:db8::2/64".parse().unwrap();
+    let mut config = after();
+    let management = config.networks.get_mut("ovirtmgmt").unwrap();
+    management.ipv6.addresses.push(six);
+    (config, six)
+}
+
+fn named(error: &ChangeError) -> String {
+    assert!(matches!(error, ChangeError::Duplicates { .. }), "{error:?}");
+    let Refusal::Network { code: 22, message } = error.refusal() else {
+        panic!("{error:?}");
+    };
+    let words = "ovirtmgmt: 2001:db8::2/64 on ovirtmgmt is a duplicate";
+    assert!(message.contains(words), "{message}");
+    message
+}
+
+#[test]
+fn an_address_that_another_host_has_is_not_verified() {
+    let (_dir, host) = fresh();
+    let (wanted, six) = with_six();
+    host.model.faults.lock().unwrap().duplicate = Some(six);
+    named(&host.begin(&wanted, true).unwrap_err());
+    assert!(!host.assert_whole(&before(), &wanted, "a duplicate"));
+    // A step that fails for this very reason does not hide it.
+    host.model.faults.lock().unwrap().fail_words =
+        vec!["nameservers".to_owned(), "rule".to_owned()];
+    named(&host.begin(&wanted, true).unwrap_err());
+    assert!(!host.assert_whole(&before(), &wanted, "and a step that fails"));
+    // The change is as good as any other when the address is free.
+    *host.model.faults.lock().unwrap() = Faults::default();
+    host.begin(&wanted, true).unwrap().confirm().unwrap();
+    assert!(host.assert_whole(&before(), &wanted, "free"));
+    // It was a duplicate before: the kernel is made to ask again, and as long as it is one nothing is changed.
+    host.model.faults.lock().unwrap().duplicate = Some(six);
+    let mut more = wanted.clone();
+    more.networks.get_mut("ovirtmgmt").unwrap().mtu = 1500;
+    named(&host.begin(&more, true).unwrap_err());
+    *host.model.faults.lock().unwrap() = Faults::default();
+    assert!(host.is(&wanted, &before()));
+    assert_eq!(host.stored(NetworkSet::Running), wanted);
+    host.assert_no_journal();
+}
+
+#[test]
+fn the_kernel_is_waited_for_until_it_knows_who_has_an_address() {
+    let (dir, host) = fresh();
+    let (wanted, six) = with_six();
+    let asking = Faults {
+        duplicate: Some(six),
+        undecided: 6,
+        ..Faults::default()
+    };
+    drop(host);
+    let host = Host::settling(&dir.path().join("host"), None, Duration::from_mins(1));
+    *host.model.faults.lock().unwrap() = asking.clone();
+    named(&host.begin(&wanted, true).unwrap_err());
+    assert_eq!(host.model.faults.lock().unwrap().undecided, 0, "it waited");
+    // But not for ever.
+    drop(host);
+    let host = Host::open(&dir.path().join("host"), None);
+    *host.model.faults.lock().unwrap() = Faults {
+        undecided: usize::MAX,
+        ..asking
+    };
+    host.begin(&wanted, true).unwrap().confirm().unwrap();
+    assert!(host.is(&wanted, &before()));
 }
 
 #[test]

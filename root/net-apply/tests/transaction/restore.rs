@@ -80,6 +80,28 @@ fn from_nothing_to_all_once_and_again_only_by_force() {
     );
 }
 
+/// Its bridge, its VLAN, its other addresses work; the host comes back with them.
+#[test]
+fn a_duplicate_address_is_told_and_its_network_restored() {
+    let six = "2001:db8::2/64".parse().unwrap();
+    let mut config = after();
+    let management = config.networks.get_mut("ovirtmgmt").unwrap();
+    management.ipv6.addresses.push(six);
+    let (_dir, host) = booted(&config, &Config::default());
+    host.model.faults.lock().unwrap().duplicate = Some(six);
+    let restored = host.all.restore(false, soon()).unwrap();
+    assert!(restored.networks.values().all(|it| failed(it).is_none()));
+    let [told] = restored.others.as_slice() else {
+        panic!("{restored:?}");
+    };
+    assert_eq!((told.subject.as_str(), told.code), ("ovirtmgmt", 22));
+    assert!(told.why.contains("2001:db8::2/64"), "{told}");
+    assert_eq!(host.stored(NetworkSet::Running), config);
+    // The next one makes the kernel ask again.
+    host.model.faults.lock().unwrap().duplicate = None;
+    assert!(host.all.restore(true, soon()).unwrap().is_whole());
+}
+
 #[test]
 fn what_is_not_safe_goes_and_what_is_the_same_is_not_touched() {
     let (_dir, host) = booted(&after(), &before());

@@ -16,7 +16,7 @@ use net_apply::{
     managers::Held,
 };
 use net_model::{
-    Base, Bond, BridgeConfig, Config, Current, Desired, IfName, Kernel, Link, LinkKind, Mac,
+    Base, Bond, BridgeConfig, Cidr, Config, Current, Desired, IfName, Kernel, Link, LinkKind, Mac,
     NetName, Network, Planned, Scope, Step, Tables, plan,
 };
 use observe::netconf::Netconfs;
@@ -122,6 +122,10 @@ pub(crate) struct Faults {
     pub(crate) broken: bool,
     /// What is there is not told.
     pub(crate) blind: bool,
+    /// Another host has this address,
+    pub(crate) duplicate: Option<Cidr>,
+    /// and the kernel asks for so many looks, before it knows that.
+    pub(crate) undecided: usize,
 }
 
 /// Ends the process at its n-th point.
@@ -206,7 +210,16 @@ impl Machine for Model {
                 why: "it does not answer".to_owned(),
             });
         }
-        Ok(self.kernel.lock().unwrap().state().clone())
+        let mut state = self.kernel.lock().unwrap().state().clone();
+        let mut faults = self.faults.lock().unwrap();
+        let duplicate = faults.duplicate;
+        let all = state.links.values_mut().flat_map(|it| &mut it.addresses);
+        for address in all.filter(|it| Some(it.cidr) == duplicate) {
+            address.tentative = true;
+            address.dad_failed = faults.undecided == 0;
+            faults.undecided = faults.undecided.saturating_sub(1);
+        }
+        Ok(state)
     }
 
     fn run(&self, steps: &[Planned], _until: Instant) -> Result<(), Halted> {
@@ -269,6 +282,12 @@ impl Host {
 
     /// The one that is there, as a new process finds it.
     pub(crate) fn open(dir: &Path, fuse: Option<Arc<Fuse>>) -> Self {
+        // The model shows everything at once.
+        Self::settling(dir, fuse, Duration::ZERO)
+    }
+
+    /// The same, where the kernel gets that much time to show what it was told.
+    pub(crate) fn settling(dir: &Path, fuse: Option<Arc<Fuse>>, settle: Duration) -> Self {
         let file = dir.join("kernel");
         let state: Current = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let model = Arc::new(Model {
@@ -285,8 +304,7 @@ impl Host {
             sysfs: dir.join("sys"),
             restored: dir.join("nets_restored"),
             boot: "this".to_owned(),
-            // The model shows everything at once.
-            settle: Duration::ZERO,
+            settle,
         };
         let watcher: Arc<dyn Watcher> = match fuse {
             Some(fuse) => fuse,
