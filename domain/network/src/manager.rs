@@ -211,7 +211,7 @@ impl NetworkManager {
     }
 
     fn digest(&self) -> Option<Digest> {
-        let current = self.observer.current().ok()?;
+        let current = self.observer.interfaces().ok()?;
         Some(Digest::of(&current, &self.shown))
     }
 

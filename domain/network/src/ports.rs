@@ -17,6 +17,12 @@ pub trait Observer: Send + Sync {
     /// What the kernel has. Interfaces that the configuration lets stand in for cards are cards here.
     fn current(&self) -> Result<Current, NetworkError>;
 
+    /// As [`Self::current`], interfaces with their addresses alone: asked for after each of the kernel's news, when routes may be
+    /// many.
+    fn interfaces(&self) -> Result<Current, NetworkError> {
+        self.current()
+    }
+
     /// What was set up last, by its files; and what of these makes no sense.
     fn running(&self) -> Result<(Config, Vec<NetError>), NetworkError>;
 

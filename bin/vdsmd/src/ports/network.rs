@@ -64,6 +64,15 @@ impl Observer for ThisHost {
         Ok(current)
     }
 
+    fn interfaces(&self) -> Result<Current, NetworkError> {
+        let mut current = Current {
+            links: observe::network::interfaces(LOOK).map_err(unreadable)?,
+            ..Current::default()
+        };
+        current.count_as_nics(&self.fake_nics);
+        Ok(current)
+    }
+
     fn running(&self) -> Result<(Config, Vec<NetError>), NetworkError> {
         configuration(&self.netconfs.running)
     }
