@@ -3,16 +3,20 @@
 //! A KVM that hangs costs the probe's whole deadline, so its verdict is kept in the run folder: it holds until the
 //! host or QEMU changes, and an agent that starts again after a crash does not wait. An agent with duties starts early in
 //! the host's boot, when the kernel may not have loaded KVM yet: then it waits for the device a little.
+//!
+//! The look goes on beside the start: the agent serves meanwhile, and only who must know waits ([`Look::kvm_works`]):
+//! `VM.create` and what `Host.getCapabilities` tells of the hypervisor.
 
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use config::{Accelerator, Config};
 use exec::kvm;
 use serde::{Deserialize, Serialize};
@@ -27,8 +31,36 @@ const MODULE: Duration = Duration::from_secs(30);
 /// New at each boot of the host.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Do guests run under KVM?
-pub(crate) fn kvm_works(config: &Config) -> Result<bool> {
+/// A look at KVM, under way or done.
+#[derive(Clone)]
+pub(crate) struct Look(Arc<OnceLock<bool>>);
+
+impl Look {
+    /// Begins; answers at once. `fail` is called if KVM is demanded by the configuration and does not work.
+    pub(crate) fn begin(
+        config: &Arc<Config>,
+        fail: impl FnOnce(&anyhow::Error) + Send + 'static,
+    ) -> Result<Self> {
+        let found = Arc::new(OnceLock::new());
+        let (config, result) = (config.clone(), found.clone());
+        thread::Builder::new()
+            .name("accelerator".to_owned())
+            .spawn(move || match kvm_works(&config) {
+                Ok(works) => drop(result.set(works)),
+                Err(error) => fail(&error),
+            })
+            .context("cannot start a thread")?;
+        Ok(Self(found))
+    }
+
+    /// Do guests run under KVM? Waits for the look: some milliseconds where KVM works, `[vars] kvm_probe_timeout`
+    /// where it hangs, and the time of its module early in the host's boot.
+    pub(crate) fn kvm_works(&self) -> bool {
+        *self.0.wait()
+    }
+}
+
+fn kvm_works(config: &Config) -> Result<bool> {
     let wanted = config.vars.accelerator;
     if wanted == Accelerator::Tcg {
         tracing::info!("guests run by software emulation, as configured");

@@ -17,6 +17,8 @@ use libvirt::{DomainCapabilitiesQuery, Libvirt};
 use observe::{Host, ObserveError};
 use vm_model::preprocess::HostFacts;
 
+use crate::accelerator::Look;
+
 /// The host as the verbs see it.
 pub(crate) struct HostView {
     observed: Arc<Host>,
@@ -37,7 +39,7 @@ struct Sampling {
 impl HostView {
     /// Takes the first sample and starts two threads: one takes the others, one asks libvirt about the hypervisor,
     /// which takes seconds when it probes QEMU and must not keep the agent from serving.
-    pub(crate) fn start(config: &Config, libvirt: &Arc<Libvirt>, kvm: bool) -> Result<Self> {
+    pub(crate) fn start(config: &Config, libvirt: &Arc<Libvirt>, look: Look) -> Result<Self> {
         let observed = Arc::new(Host::new());
         let sampling = Arc::new(Sampling::default());
         let taker = Taker {
@@ -53,7 +55,7 @@ impl HostView {
             .context("cannot start a thread")?;
         let hypervisor = Arc::new(Asked {
             libvirt: libvirt.clone(),
-            kvm,
+            look,
             known: Mutex::default(),
         });
         let early = hypervisor.clone();
@@ -171,7 +173,7 @@ impl Taker {
 /// What libvirt told of the hypervisor, once it did.
 struct Asked {
     libvirt: Arc<Libvirt>,
-    kvm: bool,
+    look: Look,
     known: Mutex<Option<Arc<Hypervisor>>>,
 }
 
@@ -180,7 +182,7 @@ impl Asked {
     fn get(&self) -> Option<Arc<Hypervisor>> {
         let mut known = lock(&self.known);
         if known.is_none() {
-            match hypervisor(&self.libvirt, self.kvm) {
+            match hypervisor(&self.libvirt, self.look.kvm_works()) {
                 Ok(told) => *known = Some(Arc::new(told)),
                 Err(error) => tracing::warn!("capabilities without libvirt: {error:#}"),
             }

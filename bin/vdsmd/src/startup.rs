@@ -2,9 +2,10 @@
 //!
 //! 1. storage: links of the repository; what a killed process left is finished or undone;
 //! 2. tasks: those that were not finished are rolled back through storage;
-//! 3. the accelerator: KVM only if a few bytes boot under it;
-//! 4. libvirt: tried until it answers;
-//! 5. VMs: found again from libvirt alone; tried until libvirt tells of them.
+//! 3. libvirt: tried until it answers;
+//! 4. VMs: found again from libvirt alone; tried until libvirt tells of them.
+//!
+//! The look at KVM goes on beside all that, and longer where it must ([`crate::accelerator`]).
 //!
 //! Then the agent is installed, and verbs are answered. A step that cannot succeed without an operator (a folder
 //! that cannot be made) ends the process with an error; a step that waits for another daemon is tried again.
@@ -32,7 +33,7 @@ use vm::{VmConfig, VmManager};
 use vm_model::preprocess::{Accelerator, HostOptions, SourceLabels};
 
 use crate::{
-    accelerator,
+    accelerator::Look,
     agent::Agent,
     checks::Teller,
     duties,
@@ -108,15 +109,15 @@ struct Builder {
 impl Builder {
     /// `None` if it was given up on the way.
     fn build(self) -> Result<Option<Arc<Agent>>> {
+        let look = Look::begin(&self.config, fail)?;
         let storage = Arc::new(self.storage()?);
         let tasks = self.tasks(&storage)?;
-        let kvm = accelerator::kvm_works(&self.config)?;
         let Some(libvirt) = self.retry("libvirt", || self.connect()) else {
             return Ok(None);
         };
         let libvirt = Arc::new(libvirt);
-        let view = HostView::start(&self.config, &libvirt, kvm)?;
-        let vms = Arc::new(self.vms(&libvirt, &storage, kvm, &view)?);
+        let view = HostView::start(&self.config, &libvirt, look.clone())?;
+        let vms = Arc::new(self.vms(&libvirt, &storage, look, &view)?);
         let Some(report) = self.retry("recovery of VMs", || vms.recover().map_err(Into::into))
         else {
             return Ok(None);
@@ -257,7 +258,7 @@ impl Builder {
         &self,
         libvirt: &Arc<Libvirt>,
         storage: &Arc<StorageManager>,
-        kvm: bool,
+        look: Look,
         view: &HostView,
     ) -> Result<VmManager> {
         let vars = &self.config.vars;
@@ -270,6 +271,7 @@ impl Builder {
                 strict: self.config.devel.api_strict_mode,
             }),
             clock: Arc::new(Clocks),
+            host: self.host_options(look, view)?,
         };
         let config = VmConfig {
             sample_interval: vars.vm_sample_interval,
@@ -277,7 +279,6 @@ impl Builder {
             monitor_timeout: vars.vm_command_timeout,
             verb_timeout: vars.vm_command_timeout,
             kill_paused_after: Duration::from_secs(80),
-            host: self.host_options(kvm, view)?,
         };
         VmManager::new(config, ports).context("cannot start the threads of VMs")
     }
@@ -292,30 +293,35 @@ impl Builder {
         WithDisplays::new(libvirt.clone(), Box::new(running))
     }
 
-    fn host_options(&self, kvm: bool, view: &HostView) -> Result<HostOptions> {
+    fn host_options(
+        &self,
+        look: Look,
+        view: &HostView,
+    ) -> Result<Arc<dyn Fn() -> HostOptions + Send + Sync>> {
         let session = vars_are_of_a_session(&self.config.vars.libvirt_uri);
         let sockets = session.then(|| self.config.vars.run_dir.join("channels"));
         if let Some(dir) = &sockets {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}", dir.display()))?;
         }
-        Ok(HostOptions {
-            facts: view.placeholders(),
-            accelerator: if kvm {
+        let facts = view.placeholders();
+        Ok(Arc::new(move || HostOptions {
+            facts: facts.clone(),
+            accelerator: if look.kvm_works() {
                 Accelerator::Kvm
             } else {
                 Accelerator::Tcg
             },
             emulator: None,
             channel_dir: sockets.clone(),
-            console_dir: sockets,
+            console_dir: sockets.clone(),
             display_address: session.then(|| "127.0.0.1".to_owned()),
             source_labels: if session {
                 SourceLabels::Strip
             } else {
                 SourceLabels::Ensure
             },
-        })
+        }))
     }
 
     /// Tries until it succeeds or the agent is to end; tells of each new reason once.

@@ -16,7 +16,7 @@ use std::{fs, path::Path, thread};
 
 use common::{
     Agent, Serving as _, guarded,
-    mounts::{SlowQemuImg, Tmpfs},
+    mounts::{Slow, Tmpfs},
     params,
     storage::{Storage, ended, finish, id, names_beneath},
     wait_for,
@@ -475,7 +475,7 @@ fn connecting_and_disconnecting_twice_is_as_once() {
 #[test]
 fn a_task_that_runs_can_be_stopped_and_is_taken_back() {
     guarded!(|| {
-        let Some(gate) = SlowQemuImg::install() else {
+        let Some(gate) = Slow::qemu_img() else {
             return;
         };
         let agent = Agent::start();

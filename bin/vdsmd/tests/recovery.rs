@@ -15,7 +15,7 @@ use std::{fs, path::Path, thread::sleep, time::Duration};
 
 use common::{
     Agent, Serving as _, guarded,
-    mounts::{SlowQemuImg, Tmpfs},
+    mounts::{Slow, Tmpfs},
     storage::{NONE, Storage, ended, finish, id, names_beneath},
     wait_for,
     wire::Wire,
@@ -94,7 +94,7 @@ fn no_halves(agent: &Agent, storage: &Storage) {
 #[test]
 fn kill_in_a_task_and_again_and_again_in_its_recovery() {
     guarded!(|| {
-        let Some(gate) = SlowQemuImg::install() else {
+        let Some(gate) = Slow::qemu_img() else {
             return;
         };
         let mut agent = Agent::start();
@@ -365,7 +365,7 @@ fn kill_in_the_growth_and_the_snapshot_of_a_volume() {
 #[test]
 fn a_folder_of_tasks_that_fills_up_in_the_middle_of_a_task() {
     guarded!(|| {
-        let (Some(gate), Some(state)) = (SlowQemuImg::install(), Tmpfs::mebibytes(1)) else {
+        let (Some(gate), Some(state)) = (Slow::qemu_img(), Tmpfs::mebibytes(1)) else {
             return;
         };
         for killed in [false, true] {

@@ -21,7 +21,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use common::{Caller, guarded, wait_for};
+use common::{Caller, guarded, mounts::Slow, wait_for};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -47,6 +47,14 @@ impl Place {
         );
         fs::write(dir.path().join("vdsm.conf"), text).unwrap();
         Self { dir }
+    }
+
+    /// Another line in its configuration.
+    fn set(&self, old: &str, new: &str) {
+        let path = self.dir.path().join("vdsm.conf");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(old), "{old}");
+        fs::write(&path, text.replace(old, new)).unwrap();
     }
 
     /// Starts `vdsmd` with this as its descriptor 3. A shell puts it there and learns the process id, as the protocol
@@ -106,6 +114,37 @@ fn the_request_that_starts_the_agent_is_answered() {
         let log = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(ended.status.success(), "{log}");
         assert!(log.contains("systemd holds another port"), "{log}");
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_look_at_kvm_but_who_must_know() {
+    guarded!(|| {
+        if let Err(error) = fs::File::options().read(true).write(true).open("/dev/kvm") {
+            println!("skipped: /dev/kvm: {error}");
+            return;
+        }
+        let Some(qemu) = Slow::kvm() else { return };
+        qemu.close();
+        let place = Place::new();
+        place.set(
+            "accelerator = tcg",
+            "accelerator = auto\nkvm_probe_timeout = 600",
+        );
+        let (listener, port) = socket();
+        let agent = place.start(listener.try_clone().unwrap(), &[]);
+        let caller = Caller::connect(port);
+        assert_eq!(caller.call("Host.ping2", json!({})), Ok(json!(true)));
+        assert!(caller.call("Host.getStats", json!({})).is_ok());
+        let asking = std::thread::spawn(move || {
+            Caller::connect(port).call("Host.getCapabilities", json!({}))
+        });
+        assert_eq!(caller.call("Host.ping2", json!({})), Ok(json!(true)));
+        assert!(!asking.is_finished(), "the look goes on");
+        qemu.open();
+        let capabilities = asking.join().unwrap().unwrap();
+        assert_eq!(capabilities["kvmEnabled"], "true");
+        assert!(end(agent).status.success());
     });
 }
 

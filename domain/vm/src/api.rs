@@ -21,6 +21,9 @@ pub struct Ports {
     pub events: Arc<dyn VmEvents>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// What domain XML must know of the host. Asked for each VM that is created: it may wait until it is known
+    /// whether KVM works.
+    pub host: Arc<dyn Fn() -> HostOptions + Send + Sync>,
 }
 
 /// `VM.create`. Not printed: the XML may hold the password of a display.
@@ -102,8 +105,6 @@ pub struct VmConfig {
     pub verb_timeout: Duration,
     /// A VM that paused on an I/O error longer ago than this may be ended (`vars/vm_kill_paused_time`, 80 s).
     pub kill_paused_after: Duration,
-    /// What domain XML must know of the host.
-    pub host: HostOptions,
 }
 
 /// What recovery found.

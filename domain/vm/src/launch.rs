@@ -49,7 +49,7 @@ fn start(shared: &Shared, vm: &Vm) -> Result<Cpus, ExitInfo> {
         (core.given_xml.clone(), core.launch_paused)
     };
     let mut domain = DomainXml::parse(&xml).map_err(generic)?;
-    preprocess::prepare(&mut domain, &shared.config.host).map_err(generic)?;
+    preprocess::prepare(&mut domain, &shared.host_options()).map_err(generic)?;
     give_up_if_asked(vm)?;
     clear_stale(shared, vm, &domain.name())?;
     define_placeholder(shared, vm, &mut domain)?;

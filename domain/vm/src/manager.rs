@@ -117,7 +117,7 @@ impl VmManager {
             return Err(VmError::VmExists(id));
         }
         let mut prepared = given.clone();
-        preprocess::prepare(&mut prepared, &self.shared.config.host).map_err(bad_xml)?;
+        preprocess::prepare(&mut prepared, &self.shared.host_options()).map_err(bad_xml)?;
         let view = View::of(&prepared).map_err(bad_xml)?;
         let now = record::now(&self.shared.ports);
         let mut core = Core::new(Machine::launching(now), request.xml.clone(), view, now);

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vm_model::ports::VmId;
+use vm_model::{ports::VmId, preprocess::HostOptions};
 
 use crate::{
     api::{Ports, VmConfig},
@@ -52,6 +52,11 @@ impl Shared {
             stop: Condvar::new(),
             threads: Mutex::default(),
         }
+    }
+
+    /// May wait until it is known whether KVM works: never to be called with a lock held.
+    pub(crate) fn host_options(&self) -> HostOptions {
+        (self.ports.host)()
     }
 
     pub(crate) fn is_recovering(&self) -> bool {

@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use common::{SOON, config, disk, eventually, request, vm_id, xml};
+use common::{SOON, config, disk, eventually, host_options, request, vm_id, xml};
 use daemon::Daemon;
 use libvirt::Libvirt;
 use rustix::process::{Signal, kill_process};
@@ -134,6 +134,15 @@ impl World {
         })
     }
 
+    fn host(&self) -> Arc<dyn Fn() -> HostOptions + Send + Sync> {
+        let dir = self.dir.path().to_owned();
+        Arc::new(move || HostOptions {
+            channel_dir: Some(dir.clone()),
+            display_address: Some("127.0.0.1".to_owned()),
+            ..host_options()
+        })
+    }
+
     fn boot(&self) -> Agent {
         let log = Arc::new(EventLog::new(Arc::new(Process::new())));
         let ports = Ports {
@@ -141,15 +150,11 @@ impl World {
             volumes: Arc::clone(&self.files) as _,
             events: Arc::clone(&log) as _,
             clock: Arc::clone(&self.clock) as _,
+            host: self.host(),
         };
         let config = VmConfig {
             sample_interval: Duration::from_millis(200),
             verb_timeout: Duration::from_mins(1),
-            host: HostOptions {
-                channel_dir: Some(self.dir.path().to_owned()),
-                display_address: Some("127.0.0.1".to_owned()),
-                ..config().host
-            },
             ..config()
         };
         Agent {

@@ -109,6 +109,8 @@ options! {
         hidden_bonds: Vec<String> = "", kind::words();
         /// Patterns of VLAN interfaces that are not reported, with commas between.
         hidden_vlans: Vec<String> = "", kind::words();
+        /// Have lldpad listen, where it runs, on cards on which it does nothing yet, so that what switches tell can be asked for.
+        enable_lldp: bool = "true", boolean();
         /// Seconds until a shutdown or restart that the guest was asked for is forced, if the caller says nothing.
         sys_shutdown_timeout: Duration = "120", seconds(1..=86_400);
         /// Seconds a guest's user is given to close programs before a shutdown.
@@ -126,7 +128,7 @@ options! {
         accelerator: Accelerator = "auto", kind::accelerator();
         /// Ours. Seconds that these few bytes may take under KVM before it counts as hanging: well below one on a host that is
         /// not busy. The verdict holds until the host's next boot.
-        kvm_probe_timeout: Duration = "5", seconds(1..=50);
+        kvm_probe_timeout: Duration = "5", seconds(1..=600);
         /// Ours. How to reach libvirt.
         libvirt_uri: String = "qemu:///system", text();
         /// Ours. Folder of what must outlive a restart of the host: tasks and their undo steps.

@@ -1,4 +1,4 @@
-//! Small file systems of a test's own, and a `qemu-img` that waits: both need mounts, which only a process with a
+//! Small file systems of a test's own, and programs that wait: both need mounts, which only a process with a
 //! mount namespace of its own may make. Use them within `guard::isolated!`, which makes one for root.
 
 use std::{
@@ -109,29 +109,38 @@ impl Drop for Tmpfs {
     }
 }
 
-/// A `qemu-img` that waits at a gate before it does what it is asked for: so a task can be met in its middle.
-pub struct SlowQemuImg {
+/// A program that waits at a gate before it does what it is asked for: so who asked it can be met in the middle.
+pub struct Slow {
     dir: TempDir,
     program: PathBuf,
 }
 
-impl SlowQemuImg {
+impl Slow {
+    /// A `qemu-img`.
+    pub fn qemu_img() -> Option<Self> {
+        Self::install("qemu-img", "exec '{real}' \"$@\"")
+    }
+
+    /// A QEMU that gives the sign of a guest under KVM (`exec::kvm`), and does nothing else.
+    pub fn kvm() -> Option<Self> {
+        Self::install("qemu-system-x86_64", "exit 85")
+    }
+
     /// Puts it in the place of the real one, for this process and its children; the gate is open.
-    pub fn install() -> Option<Self> {
+    fn install(name: &str, then: &str) -> Option<Self> {
         if !permitted() {
             return None;
         }
-        let program = exec::qemu_img::program();
-        if !program.is_absolute() {
-            println!("skipped: qemu-img is not installed");
+        let Some(program) = exec::command::find(name) else {
+            println!("skipped: {name} is not installed");
             return None;
-        }
+        };
         let dir = tempfile::Builder::new().prefix("gate-").tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let script = format!(
-            "#!/bin/sh\nwhile [ -e '{gate}' ]; do sleep 0.01; done\nexec '{real}' \"$@\"\n",
-            gate = at("gate"),
-            real = at("real"),
+            "#!/bin/sh\nwhile [ -e '{}' ]; do sleep 0.01; done\n{}\n",
+            at("gate"),
+            then.replace("{real}", &at("real")),
         );
         fs::write(at("script"), script).unwrap();
         fs::set_permissions(at("script"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -169,7 +178,7 @@ impl SlowQemuImg {
 
     /// Waits until one has come to the closed gate.
     pub fn reached(&self) {
-        wait_for("qemu-img at the gate", || {
+        wait_for("somebody at the gate", || {
             (self.waiting() > 0).then_some(())
         });
     }
@@ -180,7 +189,7 @@ impl SlowQemuImg {
     }
 }
 
-impl Drop for SlowQemuImg {
+impl Drop for Slow {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.dir.path().join("gate"));
         let _ = unmount(&self.program, UnmountFlags::DETACH);

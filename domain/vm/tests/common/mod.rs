@@ -64,6 +64,7 @@ impl World {
             volumes: self.volumes.port(Arc::clone(&process)),
             events: Arc::clone(&log) as _,
             clock: Arc::clone(&self.clock) as _,
+            host: Arc::new(host_options),
         };
         let manager = VmManager::new(config, ports).unwrap();
         Agent {
@@ -157,19 +158,22 @@ pub(crate) fn config() -> VmConfig {
         monitor_timeout: Duration::from_mins(1),
         verb_timeout: Duration::from_secs(2),
         kill_paused_after: Duration::from_secs(80),
-        host: HostOptions {
-            facts: HostFacts {
-                os_name: "Debian".to_owned(),
-                os_version: "12.11-".to_owned(),
-                serial: "host-serial".to_owned(),
-            },
-            accelerator: Accelerator::Tcg,
-            emulator: None,
-            channel_dir: None,
-            console_dir: None,
-            display_address: None,
-            source_labels: SourceLabels::Strip,
+    }
+}
+
+pub(crate) fn host_options() -> HostOptions {
+    HostOptions {
+        facts: HostFacts {
+            os_name: "Debian".to_owned(),
+            os_version: "12.11-".to_owned(),
+            serial: "host-serial".to_owned(),
         },
+        accelerator: Accelerator::Tcg,
+        emulator: None,
+        channel_dir: None,
+        console_dir: None,
+        display_address: None,
+        source_labels: SourceLabels::Strip,
     }
 }
 
