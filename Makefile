@@ -42,8 +42,10 @@ DESTDIR ?=
 PREFIX ?= /usr
 PROFILE ?= release
 CARGOFLAGS ?=
+# Three hundred lines of progress are for somebody who watches.
+QUIET := $(shell [ -t 2 ] || echo --quiet)
 programs:
-	cargo build --profile $(PROFILE) --locked $(CARGOFLAGS) --bins -p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool -p vdsm-dhcp
+	cargo build $(QUIET) --profile $(PROFILE) --locked $(CARGOFLAGS) --bins -p vdsmd -p supervdsmd -p vdsm-client -p vdsm-tool -p vdsm-dhcp
 
 install: programs ## installs what packaging/manifest lists; DESTDIR=, PREFIX=/usr, PROFILE=release|dev
 	@packaging/install.sh install DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) PROFILE=$(PROFILE)

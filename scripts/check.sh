@@ -33,8 +33,46 @@ skip() { # name, why
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# The lines that show progress, out of the many.
-progress='^ *(Running|Doc-tests|Compiling [a-z-]+ v[0-9.]+ \(/)|^test result|^test .*FAILED|^error|^---- '
+# Out of the many lines: one for each program of tests, and each test that fails, as soon as it is known. Few enough
+# that whoever keeps only the end of a log keeps them all.
+show_progress() {
+    local line crate='' running='' words
+    while IFS= read -r line; do
+        case $line in
+        *Running\ *\(*/deps/*)
+            running=${line##*/}
+            running=${running%-*}
+            case $line in
+            *Running\ unittests*) crate=$running ;;
+            *) running=$crate/$running ;;
+            esac
+            ;;
+        *Doc-tests\ *) running="${line##* }/documentation" ;;
+        "test result: "*)
+            read -ra words <<<"$line"
+            if [ "$((words[3] + words[5] + words[7]))" -gt 0 ]; then
+                printf '%5d %-36s %8s%s\n' "${words[3]}" "$running" "${words[-1]}" "$(failures "${words[5]}")"
+            fi
+            ;;
+        test\ *\ FAILED) printf '%s\n' "$line" ;;
+        # Of the compiler; those of documentation are wanted there.
+        error*) [ -n "$running" ] || printf '%s\n' "$line" ;;
+        esac
+    done
+}
+
+failures() { # number
+    [ "$1" -eq 0 ] || printf '  %d FAILED' "$1"
+}
+
+# Of each program with failed tests: what these printed.
+show_failures() { # log
+    awk '
+        /^failures:$/ { on = 1; shown = 0 }
+        /^ +[0-9]+: / || /^ +at / { next }
+        on && shown++ < 60 { print substr($0, 1, 300) }
+        /^test result:/ { on = 0 }' "$1"
+}
 
 run_tests() {
     local log=$logs/tests.log start=$SECONDS status
@@ -43,7 +81,7 @@ run_tests() {
     {
         cargo test --workspace --locked --no-fail-fast --color never -- --show-output 2>&1
         echo $? >"$logs/tests.status"
-    } | tee "$log" | grep --line-buffered -E "$progress" || true
+    } | tee "$log" | show_progress
     status=$(<"$logs/tests.status")
     count_tests "$log"
     local result="$passed passed, $broken failed, $skipped skipped"
@@ -52,7 +90,7 @@ run_tests() {
     else
         failed=1
         summary+=("$(printf 'FAILED   %-10s %4d s  %s; %s' tests $((SECONDS - start)) "$result" "$log")")
-        grep -A40 -E '^---- |panicked at' "$log" | tail -n 120
+        show_failures "$log"
     fi
 }
 
@@ -130,6 +168,7 @@ part leftovers nothing_is_left
     printf '\n== summary\n'
     printf '%s\n' "${summary[@]}"
     grep -hoE '^ *skipped: .*' "$logs/tests.log" | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
+    grep -hE '^test .* FAILED$' "$logs/tests.log"
     if [ "$broken" -eq 0 ] && [ $failed -ne 0 ]; then
         printf 'a part failed\n'
     fi

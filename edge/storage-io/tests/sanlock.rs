@@ -109,7 +109,9 @@ fn netns_a_lease_is_taken_and_given_back_by_a_real_daemon() {
         .timeout(Duration::from_secs(150))
         .run()
         .unwrap();
-    println!("{}", String::from_utf8_lossy(&output.stdout));
+    // Not as the harness prints its own: results are counted.
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("  | {}", said.trim_end().replace('\n', "\n  | "));
     assert!(output.exit.success(), "{}", output.stderr_text());
 }
 

@@ -83,9 +83,10 @@ pub fn isolated_with(name: &str, isolation: &Isolation, test: impl FnOnce()) {
     }
     let outcome = outcome(name, isolation);
     if !outcome.passed {
+        // Not as the harness prints its own: results are counted.
         fail(&format!(
-            "{name}, in a process of its own:\n{}",
-            outcome.report
+            "{name}, in a process of its own:\n  | {}",
+            outcome.report.replace('\n', "\n  | ")
         ));
     }
     pass_on(&outcome.report);
