@@ -1,8 +1,11 @@
 //! Has something happened that clients should look at? Upstream tells them of an address that a DHCP server gave and
 //! of a bond that sends by another port; here carriers, ports and addresses of all that capabilities tell of count, and
-//! nothing that guests do: their taps come and go.
+//! nothing that guests do: their taps come and go. An address that turns out to be another host's, too, is an event and a warning.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use net_model::{Cidr, Current, IfName, LinkKind};
 
@@ -21,6 +24,8 @@ struct LinkDigest {
     active: Option<IfName>,
     aggregator: Option<u16>,
     addresses: BTreeSet<Cidr>,
+    /// Addresses that other hosts have: they are not used.
+    duplicates: BTreeSet<Cidr>,
 }
 
 /// One look at the networks, for comparison with the next.
@@ -55,6 +60,9 @@ pub struct News {
 impl News {
     /// From this look on; none: from the first that can be taken.
     pub fn since(first: Option<Look>) -> Self {
+        if let Some(first) = &first {
+            first.digest.warn_after(&Digest::default());
+        }
         Self {
             owed: false,
             last: first,
@@ -72,6 +80,9 @@ impl News {
         let Some(now) = now else { return false };
         self.owed = false;
         let is_news = self.last.as_ref().is_some_and(|it| now.is_news_after(it));
+        let none = Digest::default();
+        let last = self.last.as_ref().map_or(&none, |it| &it.digest);
+        now.digest.warn_after(last);
         self.last = Some(now);
         is_news
     }
@@ -83,12 +94,15 @@ impl Digest {
         let links = current.links.iter();
         let told = links.filter(|(name, link)| shown.has(current, name, link));
         let links = told.map(|(name, link)| {
-            let lasting = link.addresses.iter().filter(|it| !it.is_link_local());
+            let lasting = link.addresses.iter();
+            let lasting = lasting.filter(|it| !it.is_link_local() && !it.dad_failed);
+            let duplicates = link.addresses.iter().filter(|it| it.dad_failed);
             let mut digest = LinkDigest {
                 carrier: link.carrier,
                 master: link.master.clone(),
                 aggregator: link.aggregator,
                 addresses: lasting.map(|it| it.cidr).collect(),
+                duplicates: duplicates.map(|it| it.cidr).collect(),
                 active: None,
             };
             match &link.kind {
@@ -105,5 +119,36 @@ impl Digest {
         Self {
             links: links.collect(),
         }
+    }
+
+    /// Addresses that other hosts have, by interface.
+    pub fn duplicates(&self) -> BTreeSet<(&IfName, Cidr)> {
+        let all = self.links.iter();
+        all.flat_map(|(name, it)| it.duplicates.iter().map(move |cidr| (name, *cidr)))
+            .collect()
+    }
+
+    /// Tells of duplicates that were none before, whoever gave them to this host; and of those that are none any more.
+    fn warn_after(&self, before: &Self) {
+        let (now, then) = (self.duplicates(), before.duplicates());
+        for (interface, address) in now.difference(&then) {
+            tracing::warn!(
+                target: "vdsm.network", %interface, %address,
+                "{}", remedy(*address)
+            );
+        }
+        for (interface, address) in then.difference(&now) {
+            tracing::info!(target: "vdsm.network", %interface, %address, "no duplicate address any more");
+        }
+    }
+}
+
+fn remedy(address: Cidr) -> &'static str {
+    let of_the_link = matches!(address.ip(), IpAddr::V6(it) if it.is_unicast_link_local());
+    if of_the_link {
+        "duplicate address: another host of that link has it, so this one does not do IPv6 there; look for two cards with one hardware address"
+    } else {
+        "duplicate address: another host of that link has it, so this one does not use it; give one of the two another \
+         address, or take it from the other and set the network up again"
     }
 }

@@ -85,11 +85,12 @@ pub(crate) fn of(ways: &Ways<'_>, name: &IfName, link: &Link, network: Option<&N
     }
 }
 
-/// In the kernel's order, but for those that were configured: these come first, in their order.
+/// In the kernel's order, but for those that were configured: these come first, in their order. One that another host has is not
+/// used, and not told: where it was configured Engine finds the network out of sync.
 fn addresses(link: &Link, network: Option<&Network>, family: Family) -> Vec<Cidr> {
     let wanted = network.map(|it| it.ip(family).addresses.as_slice());
     let wanted = wanted.unwrap_or_default();
-    let shown = |it: &&Address| it.cidr.family() == family && !it.is_link_local();
+    let shown = |it: &&Address| it.cidr.family() == family && !it.is_link_local() && !it.dad_failed;
     let there: Vec<Cidr> = link
         .addresses
         .iter()

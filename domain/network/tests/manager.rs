@@ -373,6 +373,26 @@ fn news_are_what_happens_by_itself() {
     let address = |text: &str| Address::lasting(text.parse().unwrap());
     change_link(&host, "eth1", |it| it.addresses.push(address("fe80::1/64")));
     assert!(!is_news(), "a link-local address");
+    // An address is another host's, too; it is none any more.
+    for (text, dad_failed) in [
+        ("2001:db8::2/64", false),
+        ("2001:db8::2/64", true),
+        ("2001:db8::2/64", false),
+        ("fe80::1/64", true),
+    ] {
+        let it = Address {
+            dad_failed,
+            ..address(text)
+        };
+        change_link(&host, "eth1", |link| {
+            link.addresses.retain(|old| old.cidr != it.cidr);
+            link.addresses.push(it);
+        });
+        assert!(is_news() && !is_news(), "{text} {dad_failed}");
+    }
+    // Whether the kernel still asks is none.
+    change_link(&host, "eth1", |it| it.addresses[1].tentative = true);
+    assert!(!is_news());
     // A change of ours is none, but what happens right after it is.
     manager.setup(&on("eth0", options(false, 4))).unwrap();
     assert!(!is_news());

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use net_model::{
-    Config, Current, DhcpClient, Family, IfName, Ip, Link, LinkKind, MAIN_TABLE, Mac, NetName,
-    Network, Route,
+    Address, Config, Current, DhcpClient, Family, IfName, Ip, Link, LinkKind, MAIN_TABLE, Mac,
+    NetName, Network, Route,
 };
 use network::{NetworkInfo, RootState, Shown, View};
 
@@ -70,7 +70,7 @@ fn a_router_of_a_network_without_the_default_route_is_no_gateway_to_engine() {
     };
     assert_eq!(gateway(&current), None);
     current.routes.insert(router(MAIN_TABLE));
-    assert_eq!(gateway(&current), "fe80::1".parse().ok());
+    assert_eq!(gateway(&current), Some("fe80::1".parse().unwrap()));
 }
 
 fn on(parent: &str, id: u16) -> LinkKind {
@@ -149,4 +149,36 @@ fn who_only_hears_routers_is_no_dhcp() {
         info.networks["blue"].ip.dhcpv6
     };
     assert!(dhcpv6(true) && !dhcpv6(false));
+}
+
+/// Engine holds the first address against what it asked for: a network whose address is not used is out of sync.
+#[test]
+fn an_address_that_another_host_has_is_not_told() {
+    let mut current = with(&[("eth0", LinkKind::Nic)]);
+    let address = |text: &str, dad_failed| Address {
+        dad_failed,
+        tentative: true,
+        ..Address::lasting(text.parse().unwrap())
+    };
+    let link = current.links.get_mut(&name("eth0")).unwrap();
+    link.addresses = vec![
+        address("2001:db8::2/64", true),
+        address("2001:db8::3/64", false),
+    ];
+    let network = Network {
+        base: Some(net_model::Base::Nic(name("eth0"))),
+        ipv6: Ip {
+            addresses: vec!["2001:db8::2/64".parse().unwrap()],
+            ..Ip::default()
+        },
+        ..Network::default()
+    };
+    let config = Config {
+        networks: [(NetName::new("blue").unwrap(), network)].into(),
+        ..Config::default()
+    };
+    let info = told(&current, &config, &Shown::default());
+    let left = ["2001:db8::3/64".parse().unwrap()];
+    assert_eq!(info.networks["blue"].ip.ipv6, left);
+    assert_eq!(info.nics["eth0"].ip.ipv6, left);
 }
