@@ -7,6 +7,7 @@
 # tests are counted apart.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+. scripts/results.sh
 
 logs=${CARGO_TARGET_DIR:-target}/check
 mkdir -p "$logs"
@@ -65,15 +66,6 @@ failures() { # number
     [ "$1" -eq 0 ] || printf '  %d FAILED' "$1"
 }
 
-# Of each program with failed tests: what these printed.
-show_failures() { # log
-    awk '
-        /^failures:$/ { on = 1; shown = 0 }
-        /^ +[0-9]+: / || /^ +at / { next }
-        on && shown++ < 60 { print substr($0, 1, 300) }
-        /^test result:/ { on = 0 }' "$1"
-}
-
 run_tests() {
     local log=$logs/tests.log start=$SECONDS status
     printf '== tests\n'
@@ -123,18 +115,6 @@ nothing_is_left() {
     return $status
 }
 
-count_tests() { # log: sets passed, broken, skipped. A test that says "skipped:" passed without testing.
-    local totals
-    totals=$(awk '
-        /^test result:/ { passed += $4; failed += $6; ignored += $8 }
-        /^ *skipped: / { skipped++ }
-        END { print passed + 0, failed + 0, ignored + 0, skipped + 0 }' "$1")
-    local ignored quiet
-    read -r passed broken ignored quiet <<<"$totals"
-    passed=$((passed > quiet ? passed - quiet : 0))
-    skipped=$((ignored + quiet))
-}
-
 shell_scripts() {
     git ls-files '*.sh' .ci/run
 }
@@ -168,7 +148,7 @@ part leftovers nothing_is_left
     printf '\n== summary\n'
     printf '%s\n' "${summary[@]}"
     grep -hoE '^ *skipped: .*' "$logs/tests.log" | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
-    grep -hE '^test .* FAILED$' "$logs/tests.log"
+    failed_tests "$logs/tests.log"
     if [ "$broken" -eq 0 ] && [ $failed -ne 0 ]; then
         printf 'a part failed\n'
     fi

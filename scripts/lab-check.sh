@@ -7,6 +7,7 @@
 # Logs lie in target/lab-check/, evidence of failed tests in target/lab/<test>/. docs/lab.md tells more.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+. scripts/results.sh
 export PATH=$PATH:$HOME/.cargo/bin
 
 target=${CARGO_TARGET_DIR:-target}
@@ -127,17 +128,15 @@ run_tests() { # filters...
     } 8>&- | tee "$log" |
         grep --line-buffered -E '^test .*|^lab: |^(ok|FAILED)$|^test result|^error|^---- ' || true
     status=$(<"$logs/tests.status")
-    read -r passed broken skipped <<<"$(awk '
-        /^test result:/ { passed += $4; failed += $6; ignored += $8 }
-        /^ *skipped: / { quiet++ }
-        END { print passed - quiet, failed + 0, ignored + quiet }' "$log")"
+    count_tests "$log"
     local result="$passed passed, $broken failed, $skipped skipped"
     if [ "$status" -eq 0 ]; then
         noted ok tests $((SECONDS - start)) "$result"
     else
         failed=1
         noted FAILED tests $((SECONDS - start)) "$result; $log"
-        grep -A40 -E '^---- |panicked at' "$log" | tail -n 120
+        show_failures "$log"
+        failed_tests "$log"
     fi
 }
 
