@@ -21,12 +21,13 @@ mod common;
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpStream},
+    thread,
     time::Duration,
 };
 
 use common::{
     Serving as _,
-    networks::{Twins, beside, ip, ip_json, link, setup, unchecked},
+    networks::{Twins, beside, ip, ip_json, link, setup, unchecked, witnessed},
     open_what_tokio_keeps,
 };
 use netns::{Peer, eventually, wait_or};
@@ -235,6 +236,143 @@ fn learned(twins: &mut Twins, two: &mut Peer, internet: &Peer) {
         reachable(internet, &[&address]);
     }
     reachable(internet, &["192.0.2.2", "2001:db8:1::2"]);
+}
+
+/// The default route of ours in the main table, of each family: by which gateway, on which interface. There is but one.
+fn default_routes() -> [(String, String); 2] {
+    ["-4", "-6"].map(|family| {
+        let all = ip_json(&[family, "route", "show", "default"]);
+        let [only] = all.as_array().unwrap().as_slice() else {
+            panic!("one default route, not {all}");
+        };
+        let protocol = only["protocol"].as_str().unwrap();
+        assert!(protocol == "118" || protocol == "vdsm", "ours: {only}");
+        let word = |key: &str| only[key].as_str().unwrap().to_owned();
+        (word("gateway"), word("dev"))
+    })
+}
+
+/// In the kernel, as it is told, and in both sets of files: this one of the two networks has the default route, and the other has not.
+fn has_the_default_route(twins: &Twins, which: &str) {
+    let (green, blue) = (("green", "green", ONE), ("blue", "veth_c", TWO));
+    let (it, other) = if which == "green" {
+        (green, blue)
+    } else {
+        (blue, green)
+    };
+    let gateways = |way: &Way| (format!("{}.1", way.side.0), format!("{}:1", way.side.1));
+    let (v4, v6) = gateways(&it.2);
+    let device = it.1.to_owned();
+    assert_eq!(default_routes(), [(v4, device.clone()), (v6, device)]);
+    let caps = twins.ok("Host.getCapabilities", json!({}));
+    for ((name, device, way), has) in [(&it, true), (&other, false)] {
+        let (v4, v6) = gateways(way);
+        let kind = if *name == "green" { "bridges" } else { "nics" };
+        for told in [&caps["networks"][name], &caps[kind][device]] {
+            assert_eq!(told["ipv4defaultroute"], has, "{name}: {told}");
+            assert_eq!(told["gateway"], v4, "{name}: {told}");
+            // Engine takes a gateway of IPv6 for the host's default route.
+            assert_eq!(told["ipv6gateway"], if has { v6.as_str() } else { "::" });
+        }
+        for set in ["staging", "persistence"] {
+            let file = twins.path(&format!("{set}/netconf/nets/{name}"));
+            let kept: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+            assert_eq!(kept["defaultRoute"], has, "{set} {name}: {kept}");
+            let servers = if has {
+                json!(["192.0.2.53"])
+            } else {
+                json!([])
+            };
+            assert_eq!(kept["nameservers"], servers, "{set} {name}: {kept}");
+            assert_eq!(kept["gateway"], v4, "{set} {name}: {kept}");
+        }
+    }
+    assert_eq!(caps["netConfigDirty"], "False");
+    let servers = std::fs::read_to_string(twins.path("resolv.conf")).unwrap();
+    assert!(servers.contains("nameserver 192.0.2.53"), "{servers}");
+}
+
+/// From the host to the internet and back, by the network that has the default route: with its address as the sender.
+fn goes_out_from(source: &str) {
+    let target = "203.0.113.9";
+    let way = ip_json(&["route", "get", target]);
+    assert_eq!(way[0]["prefsrc"], source, "{way}");
+    let to = SocketAddr::new(target.parse().unwrap(), 7);
+    eventually("the internet to answer", || {
+        let tried = TcpStream::connect_timeout(&to, Duration::from_secs(2));
+        tried.is_err_and(|it| it.kind() == ErrorKind::ConnectionRefused)
+    });
+}
+
+#[test]
+fn netns_the_default_route_is_handed_over_and_back() {
+    in_network!(|| {
+        let Some(mut twins) = Twins::start() else {
+            return;
+        };
+        let (two, internet) = (Peer::new(), Peer::new());
+        two.link("veth_c", "pveth_c");
+        ONE.open(&twins.peers, &internet, &TWO);
+        TWO.open(&two, &internet, &ONE);
+        internet.ip("addr add 203.0.113.9/32 dev lo\n");
+        let fixed = |default: bool| {
+            blue(&json!({
+                "ipaddr": "10.7.0.2", "prefix": "24", "gateway": "10.7.0.1", "defaultRoute": default,
+                "ipv6addr": "2001:db8:7::2/64", "ipv6gateway": "2001:db8:7::1",
+            }))
+        };
+        let all = ["192.0.2.2", "2001:db8:1::2", "10.7.0.2", "2001:db8:7::2"];
+        let both = json!({"green": green(), "blue": fixed(false)});
+        twins.ok("Host.setupNetworks", setup(both.clone(), unchecked()));
+        has_the_default_route(&twins, "green");
+        goes_out_from("192.0.2.2");
+        let with_green = witnessed();
+
+        // Who is not in the request loses it to who is.
+        let forth = json!({"blue": fixed(true)});
+        twins.ok("Host.setupNetworks", setup(forth.clone(), unchecked()));
+        has_the_default_route(&twins, "blue");
+        goes_out_from("10.7.0.2");
+        reachable(&internet, &all);
+
+        // Back, both in one request.
+        twins.ok("Host.setupNetworks", setup(both, unchecked()));
+        has_the_default_route(&twins, "green");
+        goes_out_from("192.0.2.2");
+        reachable(&internet, &all);
+        assert_eq!(witnessed(), with_green);
+
+        // Nobody confirms it: it is as it was.
+        let checked =
+            |seconds: u32| json!({"connectivityCheck": "true", "connectivityTimeout": seconds});
+        let answer = twins.call("Host.setupNetworks", setup(forth.clone(), checked(1)));
+        let (code, text) = answer.unwrap_err();
+        assert_eq!((code, text.as_str()), (10, "connectivity check failed"));
+        assert_eq!(witnessed(), with_green);
+        has_the_default_route(&twins, "green");
+
+        // The agent dies while the other network has it, not confirmed yet.
+        let (port, request) = (twins.port(), setup(forth, checked(600)));
+        let asker = thread::spawn(move || {
+            // Its connection ends without an answer.
+            let _ = std::panic::catch_unwind(|| {
+                common::Caller::connect(port).call("Host.setupNetworks", request)
+            });
+        });
+        eventually("the other default route", || {
+            let all = ip_json(&["-4", "route", "show", "default"]);
+            let [only] = all.as_array().unwrap().as_slice() else {
+                return false;
+            };
+            only["gateway"] == "10.7.0.1"
+        });
+        twins.kill_agent();
+        asker.join().unwrap();
+        eventually("it to be undone", || witnessed() == with_green);
+        twins.start_agent();
+        has_the_default_route(&twins, "green");
+        goes_out_from("192.0.2.2");
+    });
 }
 
 /// What Python VDSM leaves: its file, a table that is a hash of the interface's name, rules of nobody's protocol.

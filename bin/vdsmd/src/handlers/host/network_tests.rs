@@ -209,12 +209,12 @@ fn bonded() -> Current {
     let bond = LinkKind::Bond(BondState {
         options: options.into(),
         aggregator: Some(2),
-        partner_mac: "02:00:00:00:00:77".parse().ok(),
+        partner_mac: Some("02:00:00:00:00:77".parse().unwrap()),
         active_slave: None,
     });
     let mut port = link(LinkKind::Nic, &[]);
     port.master = Some(name("bond0"));
-    port.permanent_mac = "02:00:00:00:00:55".parse().ok();
+    port.permanent_mac = Some("02:00:00:00:00:55".parse().unwrap());
     port.aggregator = Some(2);
     let mut hidden_port = port.clone();
     hidden_port.master = Some(name("bondhid"));
