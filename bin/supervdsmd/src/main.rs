@@ -79,9 +79,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     // What a death has left of a change of networks is ended before anybody is served.
     let service = Arc::new(serve::Service {
         networks: networks::Networks::start(options, &config.vars),
+        neighbours: neighbours::Neighbours::new(options, &config.vars),
         policy,
         ended: server.ended()?,
     });
+    neighbours::Neighbours::start(&service);
     systemd::ready("serving");
     server.run(&service)?;
     info!("supervdsmd ends");

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 
 use crate::{
     accounts::Ids,
-    neighbours,
+    neighbours::{self, Neighbours},
     networks::{self, Networks},
     ownership,
 };
@@ -51,6 +51,7 @@ pub(crate) struct Policy {
 pub(crate) struct Service {
     pub(crate) policy: Policy,
     pub(crate) networks: Networks,
+    pub(crate) neighbours: Neighbours,
     /// Readable once a signal asked to end.
     pub(crate) ended: UnixStream,
 }
@@ -198,7 +199,7 @@ fn execute(service: &Service, request: &Request, what: &str) -> Result<Reply, Re
             Ok(Reply::Ownership { outcome })
         }
         Request::ArpProbe(request) => neighbours::arp_probe(request),
-        Request::Lldp(request) => neighbours::lldp(request),
+        Request::Lldp(request) => service.neighbours.lldp(request),
         other => service.networks.answer(other, what),
     }
 }

@@ -85,7 +85,7 @@ impl Host {
         let at = |sub: &str| self.path(sub).display().to_string();
         let (ids, seconds) = (format!("{AGENT}:{AGENT}"), DEADLINE.as_secs());
         format!(
-            "[vars]\nssl = false\nlibvirt_uri = test:///default\naccelerator = tcg\nstate_dir = {}\nrun_dir = {}\n\
+            "[vars]\nssl = false\nenable_lldp = false\nlibvirt_uri = test:///default\naccelerator = tcg\nstate_dir = {}\nrun_dir = {}\n\
              log_target = {log_target}\nlog_file = {}\n\
              [addresses]\nmanagement_ip = 127.0.0.1\nmanagement_port = 0\n\
              [irs]\nrepository = {}\n[sanlock]\nmode = local\n\

@@ -1,6 +1,6 @@
 //! `lldptool`: what lldpad has heard on a network card. Typed verbs; what is printed is read by `net_model::lldp`.
 //!
-//! It talks to lldpad over a socket that only root may use. Without lldpad it ends with 1 at once.
+//! It talks to lldpad over a socket that only root may use. Where lldpad does not run it fails at once.
 
 use std::time::Duration;
 
@@ -19,6 +19,14 @@ const PROGRAM: &str = "lldptool";
 /// [`ExecError::TimedOut`].
 pub fn admin_status(nic: &str, timeout: Duration) -> Result<String, ExecError> {
     ask(&["get-lldp", "-i", nic, "adminStatus"], timeout)
+}
+
+/// `lldptool set-lldp -i NIC adminStatus=rx`: lldpad shall listen on this card, and not send. It keeps that over its own restarts.
+///
+/// # Errors
+/// As of [`admin_status`].
+pub fn listen(nic: &str, timeout: Duration) -> Result<(), ExecError> {
+    ask(&["set-lldp", "-i", nic, "adminStatus=rx"], timeout).map(drop)
 }
 
 /// `lldptool get-tlv -n -i NIC`: what the neighbour tells.

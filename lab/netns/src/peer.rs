@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, AsRawFd as _},
     panic::resume_unwind,
     path::Path,
     thread,
@@ -10,7 +10,11 @@ use std::{
 };
 
 use exec::{Child, Command, ExecError, Stdio};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use nix::ifaddrs::getifaddrs;
+use rustix::{
+    net::{AddressFamily, SendFlags, SocketType, send, socket},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 
 use crate::{batch, finish, ip};
 
@@ -106,6 +110,22 @@ impl Peer {
             });
             inside.join().unwrap_or_else(|panic| resume_unwind(panic))
         })
+    }
+
+    /// Sends a frame, whole from its addresses on, out of the interface `there`.
+    #[track_caller]
+    pub fn send_frame(&self, there: &str, frame: &[u8]) {
+        self.within(|| {
+            let mut all = getifaddrs().unwrap();
+            let link = all.find_map(|it| {
+                let address = it.address.filter(|_| it.interface_name == there)?;
+                address.as_link_addr().copied()
+            });
+            let link = link.unwrap_or_else(|| panic!("there is no {there}"));
+            let socket = socket(AddressFamily::PACKET, SocketType::RAW, None).unwrap();
+            nix::sys::socket::bind(socket.as_raw_fd(), &link).unwrap();
+            send(&socket, frame, SendFlags::empty()).unwrap();
+        });
     }
 
     /// Starts dnsmasq on the interface `there`, without DNS and the machine's own settings; `folder` gets its leases and its

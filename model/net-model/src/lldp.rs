@@ -11,7 +11,8 @@
 //!
 //! Elements that upstream does not report are left out, and so are known ones that lack what they must have: a
 //! neighbour, who may be anybody on the cable, takes nothing but his own words away. Facts: upstream's
-//! `network/lldpad/lldptool.py` (names, numbers, keys of properties), IEEE 802.1AB.
+//! `network/lldpad/lldptool.py` (names, numbers, keys of properties), IEEE 802.1AB; what lldptool prints of whole frames is in
+//! `tests/lldp`.
 
 use std::collections::BTreeMap;
 
@@ -139,6 +140,9 @@ fn elements(text: &str) -> Vec<(&str, Vec<&str>)> {
 fn tlv(title: &str, lines: &[&str]) -> Option<Tlv> {
     let title = title.strip_suffix(" TLV")?;
     let known = KNOWN.iter().find(|it| it.title == title)?;
+    if lines.first().is_some_and(|it| is_bad(title, it)) {
+        return None;
+    }
     Some(Tlv {
         kind: known.kind,
         oui: known.organisation.map(|it| it.0),
@@ -146,6 +150,14 @@ fn tlv(title: &str, lines: &[&str]) -> Option<Tlv> {
         name: known.name.to_owned(),
         properties: properties(known.shape, lines)?,
     })
+}
+
+/// lldpad found the element too short: `Bad VLAN Name TLV: 00fe04...`, with what its memory holds behind it.
+fn is_bad(title: &str, line: &str) -> bool {
+    let what = line
+        .strip_prefix("Bad ")
+        .and_then(|it| it.split_once(" TLV: "));
+    what.is_some_and(|(what, _)| what == title || what == "PVID")
 }
 
 fn properties(shape: Shape, lines: &[&str]) -> Option<BTreeMap<String, String>> {
