@@ -79,7 +79,7 @@ fn fixed(network: &Network) -> &[Cidr] {
     &network.ip(Family::V6).addresses
 }
 
-/// Is there a carrier, or about to be: where something beneath has one? Without one the kernel asks nobody.
+/// Is there a carrier, or about to be: where something beneath has one? Without one nobody hears the kernel ask.
 fn is_connected(current: &Current, top: &Link, network: &Network) -> bool {
     let has_carrier = |name: &IfName| current.links.get(name).is_some_and(|it| it.carrier);
     let beneath = || match &network.base {

@@ -126,6 +126,15 @@ fn netns_bonds_take_options_and_ports() {
             }
             assert_eq!(now.links["eth0"].master, Some(bond.clone()));
         }
+        // What requests may not ask for: the kernel makes a multiple of miimon of it, as the model does.
+        for (name, asked, kept) in [("updelay", "250", "200"), ("downdelay", "99", "0")] {
+            host.steps(&[option(name, asked)])
+                .unwrap_or_else(|it| panic!("{}", words(&it)));
+            let LinkKind::Bond(state) = host.current().links["bond0"].kind.clone() else {
+                panic!("no bond");
+            };
+            assert_eq!(state.options[name], kept, "{name}");
+        }
         let to_targets = [
             option("miimon", "0"),
             option("arp_ip_target", "192.0.2.1,192.0.2.2"),
