@@ -139,22 +139,8 @@ impl Channel {
         let mut torn = false;
         loop {
             self.receive(until)?;
-            for frame in frames(&self.buffer) {
-                let frame = frame?;
-                if frame.sequence != sequence {
-                    continue;
-                }
-                torn |= frame.flags & NLM_F_DUMP_INTR != 0;
-                match frame.kind {
-                    DONE => return Ok(!torn),
-                    ERROR => match Refusal::read(frame.flags, frame.payload) {
-                        Some(source) => return Err(NetlinkError::Refused { source }),
-                        None => return Ok(!torn),
-                    },
-                    // What is thrown away is not read.
-                    _ if torn => {}
-                    _ => take(&frame)?,
-                }
+            if let Some(whole) = listed(&self.buffer, sequence, &mut torn, take)? {
+                return Ok(whole);
             }
         }
     }
@@ -253,6 +239,34 @@ impl Channel {
     }
 }
 
+/// Takes what one datagram brings of a list. Nothing, if there is more to come; else, whether it is whole: the kernel says of one
+/// that changed on the way that it did (`NLM_F_DUMP_INTR`), in any message of it, its end among them.
+fn listed(
+    datagram: &[u8],
+    sequence: u32,
+    torn: &mut bool,
+    take: &mut impl FnMut(&Frame<'_>) -> Result<(), NetlinkError>,
+) -> Result<Option<bool>, NetlinkError> {
+    for frame in frames(datagram) {
+        let frame = frame?;
+        if frame.sequence != sequence {
+            continue;
+        }
+        *torn |= frame.flags & NLM_F_DUMP_INTR != 0;
+        match frame.kind {
+            DONE => return Ok(Some(!*torn)),
+            ERROR => match Refusal::read(frame.flags, frame.payload) {
+                Some(source) => return Err(NetlinkError::Refused { source }),
+                None => return Ok(Some(!*torn)),
+            },
+            // What is thrown away is not read.
+            _ if *torn => {}
+            _ => take(&frame)?,
+        }
+    }
+    Ok(None)
+}
+
 /// A socket that hears the kernel alone.
 fn socket() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
@@ -287,5 +301,49 @@ pub(crate) fn inner(frame: &Frame<'_>) -> Result<Option<RouteNetlinkMessage>, Ne
         Err(error) => Err(NetlinkError::Malformed {
             why: error.to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTE: u16 = 24;
+    const MULTI: u16 = 2;
+
+    fn message(kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+        let mut bytes = 20_u32.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend([0; 8]);
+        bytes
+    }
+
+    /// Of datagrams, what came of the list, and how many of its messages were read.
+    fn list(datagrams: &[Vec<u8>]) -> (Option<bool>, usize) {
+        let (mut torn, mut read) = (false, 0);
+        let mut take = |_: &Frame<'_>| {
+            read += 1;
+            Ok(())
+        };
+        let mut all = datagrams.iter();
+        let end = all.find_map(|it| listed(it, 7, &mut torn, &mut take).expect("a list"));
+        (end, read)
+    }
+
+    #[test]
+    fn a_list_that_the_kernel_tore_is_not_whole() {
+        let one = || message(ROUTE, MULTI, 7);
+        let torn = || message(ROUTE, MULTI | NLM_F_DUMP_INTR, 7);
+        let end = |flags: u16| message(DONE, MULTI | flags, 7);
+        let others = message(DONE, MULTI | NLM_F_DUMP_INTR, 6);
+        let whole = [[one(), one()].concat(), [others, one(), end(0)].concat()];
+        assert_eq!(list(&whole), (Some(true), 3));
+        assert_eq!(list(&whole[..1]), (None, 2));
+        let midway = [[one(), torn()].concat(), one(), end(0)];
+        assert_eq!(list(&midway), (Some(false), 1));
+        let at_the_end = [one(), end(NLM_F_DUMP_INTR)];
+        assert_eq!(list(&at_the_end), (Some(false), 1));
     }
 }
