@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_mins(12);
 /// A guest within an emulated host takes its time.
 const GUEST: Duration = Duration::from_mins(20);
 /// Emulated hosts are slow, and have no watchdog for sanlock.
-const CONFIG: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[vars]\nkvm_probe_timeout = 50\n[sanlock]\nmode = local\n";
+const CONFIG: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[vars]\nkvm_probe_timeout = 300\n[sanlock]\nmode = local\n";
 const DAY: f64 = 86_400.0;
 
 /// The guest of the demo, as `make lab-check` built it.

@@ -16,7 +16,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// For what hangs: emulated hosts are slow, and on a busy machine much slower.
 const LONG: Duration = Duration::from_mins(12);
 /// Emulation is slow, and a crowd of clients slower: they get time for their handshakes.
-const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[vars]\nkvm_probe_timeout = 50\n[sanlock]\nmode = local\n";
+const PATIENT: &str = "[rpc]\nhandshake_timeout = 300\nstart_hold = 50\n[vars]\nkvm_probe_timeout = 300\n[sanlock]\nmode = local\n";
 /// Asks again while the agent says that it still starts (99), as Engine does: it answers no later than a minute, and a busy
 /// emulated host may take longer to start it. How often is left in a file.
 const PING: &str = "( for i in $(seq 100); do said=$(vdsm-client --timeout 600 Host ping2 2>&1) && { echo \"$said\"; exit; }; \
