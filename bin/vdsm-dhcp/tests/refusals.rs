@@ -22,19 +22,25 @@ fn leased(host: &Host, start: &str) {
     wait_or(&format!("a lease of {start}"), log, is_it);
 }
 
+/// A client that has a lease, and the server that gave it, with its number.
+fn renting() -> (Host, Peer, usize) {
+    let host = Host::new();
+    let mut peer = Peer::new();
+    peer.link("c0", "s0");
+    give(&peer, "s0", "192.0.2.1/24");
+    let server = peer.dnsmasq(host.folder.path(), "s0", &HOUR);
+    host.start("c0", &client(V4, TABLE, false));
+    leased(&host, "192.0.2.1");
+    wait_for("rules", || (rules().len() == 2).then_some(()));
+    (host, peer, server)
+}
+
 #[test]
 fn netns_a_refused_renewal_ends_the_lease_at_once() {
     guard::in_network!(|| {
         need!();
-        let host = Host::new();
-        let mut peer = Peer::new();
-        peer.link("c0", "s0");
-        give(&peer, "s0", "192.0.2.1/24");
+        let (host, mut peer, first) = renting();
         let folder = host.folder.path();
-        let first = peer.dnsmasq(folder, "s0", &HOUR);
-        host.start("c0", &client(V4, TABLE, false));
-        leased(&host, "192.0.2.1");
-        wait_for("rules", || (rules().len() == 2).then_some(()));
         // Another server in its place, which knows nothing of the lease and gives other addresses.
         peer.end_server(first);
         std::fs::remove_file(folder.join("leases-s0")).expect("leases");
@@ -52,14 +58,7 @@ fn netns_a_refused_renewal_ends_the_lease_at_once() {
 fn netns_a_lease_is_renewed_though_nothing_can_be_remembered() {
     guard::in_network!(|| {
         need!();
-        let host = Host::new();
-        let mut peer = Peer::new();
-        peer.link("c0", "s0");
-        give(&peer, "s0", "192.0.2.1/24");
-        peer.dnsmasq(host.folder.path(), "s0", &HOUR);
-        host.start("c0", &client(V4, TABLE, false));
-        leased(&host, "192.0.2.1");
-        wait_for("rules", || (rules().len() == 2).then_some(()));
+        let (host, peer, _) = renting();
         // As on a full disk: no new file can come into its place.
         let brought = host.folder.path().join("dhcp/c0.v4.brought");
         std::fs::remove_file(&brought).expect("it");
