@@ -78,7 +78,7 @@ run_tests() {
     count_tests "$log"
     if [ "$status" -ne 0 ]; then
         show_failures "$log"
-        second_chance "$log" && status=0
+        once_more "$log"
     fi
     local result="$passed passed, $broken failed, $skipped skipped"
     if [ "$status" -eq 0 ]; then
@@ -122,7 +122,7 @@ shell_scripts() {
     git ls-files '*.sh' .ci/run
 }
 
-passed=0 broken=0 skipped=0 unsteady=()
+passed=0 broken=0 skipped=0 findings=()
 part format cargo fmt --all -- --check
 # The tests for lab hosts are built for nobody else, but linted here.
 part lints cargo clippy --workspace --all-targets --features lab-tests/lab --locked -- -D warnings
@@ -152,7 +152,7 @@ part leftovers nothing_is_left
     printf '%s\n' "${summary[@]}"
     grep -hoE '^ *skipped: .*' "$logs/tests.log" | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
     [ "$broken" -eq 0 ] || failed_tests "$logs/tests.log"
-    printf '%s\n' "${unsteady[@]}" | sed '/^$/d'
+    printf '%s\n' "${findings[@]}" | sed '/^$/d'
     if [ "$broken" -eq 0 ] && [ $failed -ne 0 ]; then
         printf 'a part failed\n'
     fi

@@ -21,13 +21,13 @@ flock -n 8 || { echo "lab-check: another one of this tree is under way" >&2; exi
 failed=0
 summary=()
 began=$SECONDS
-passed=0 broken=0 skipped=0 unsteady=()
+passed=0 broken=0 skipped=0 findings=()
 
 finish() { # the summary; the one way out
     {
         printf '\n== summary of the lab\n'
         printf '%s\n' "${summary[@]}"
-        printf '%s\n' "${unsteady[@]}" | sed '/^$/d'
+        printf '%s\n' "${findings[@]}" | sed '/^$/d'
         [ $failed -eq 0 ] || [ "$broken" -ne 0 ] || printf 'a part failed\n'
         printf '%d passed, %d failed, %d skipped\n' "$passed" "$broken" "$skipped"
     } | tee "$logs/summary"
@@ -132,7 +132,7 @@ run_tests() { # filters...
     count_tests "$log"
     if [ "$status" -ne 0 ]; then
         show_failures "$log"
-        second_chance "$log" --features lab && status=0
+        once_more "$log" --features lab
     fi
     local result="$passed passed, $broken failed, $skipped skipped"
     if [ "$status" -eq 0 ]; then
