@@ -177,11 +177,15 @@ impl Transactions {
     /// What the kernel knows already of IPv6 addresses that others have. Their networks are restored: all else of them works. Nobody waits
     /// here for what it finds out later, which the agent tells.
     fn duplicates(&self, desired: &net_model::Desired, until: Instant) -> Vec<Trouble> {
-        let current = self.machine.current(until).ok();
-        let known = current
-            .filter(|_| duplicates::has_any(desired))
-            .map(|it| duplicates::uniqueness(&it, desired));
-        let all = known.unwrap_or_default().duplicates.into_iter();
+        if !duplicates::has_any(desired) {
+            return Vec::new();
+        }
+        let current = match self.machine.current(until) {
+            Ok(current) => current,
+            Err(error) => return vec![trouble("duplicate addresses", chain(&error))],
+        };
+        let all = duplicates::uniqueness(&current, desired).duplicates;
+        let all = all.into_iter();
         let code = NetError::BadAddress(String::new()).code();
         all.map(|it| Trouble {
             subject: it.network.to_string(),
