@@ -17,19 +17,11 @@ use std::{
 };
 
 use common::{
-    PATIENCE, Serving as _,
+    PATIENCE, Serving as _, in_network,
     networks::{Twins, address_of, bridged, ip, link, setup, unchecked, witnessed},
-    open_what_tokio_keeps, wait_for,
+    wait_for,
 };
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 /// Confirms as Engine does, again and again, while `what` runs.
 fn confirming<T>(twins: &Twins, what: impl FnOnce() -> T) -> T {

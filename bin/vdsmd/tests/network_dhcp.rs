@@ -18,21 +18,12 @@ use std::{
 };
 
 use common::{
-    PATIENCE, Serving as _,
+    PATIENCE, Serving as _, in_network,
     networks::{Twins, address_of, beside, ip_json, link, setup, unchecked},
-    open_what_tokio_keeps,
     peers::{asks_for_a_lease, hear},
 };
 use netns::{Peer, eventually, wait_or};
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 fn twins() -> Option<Twins> {
     for (there, what) in [

@@ -14,20 +14,11 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{
-    Serving as _,
+    Serving as _, in_network,
     networks::{Twins, bridged, ip, link, setup, unchecked, witnessed},
-    open_what_tokio_keeps,
 };
 use netns::{eventually, wait_or};
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 fn twins() -> Option<Twins> {
     if !Path::new("/proc/sys/net/ipv6").exists() {

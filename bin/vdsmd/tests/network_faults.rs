@@ -20,9 +20,8 @@ use std::{
 };
 
 use common::{
-    Caller, Serving as _,
+    Caller, Serving as _, in_network,
     networks::{Twins, address_of, bridged, ip, link, run, setup, unchecked, witnessed},
-    open_what_tokio_keeps,
 };
 use netns::eventually;
 use rustix::{
@@ -30,14 +29,6 @@ use rustix::{
     process::{Signal, kill_process},
 };
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 /// The management network, which Engine comes in by.
 fn management(mtu: u32) -> Value {

@@ -26,20 +26,11 @@ use std::{
 };
 
 use common::{
-    Serving as _,
+    Serving as _, in_network,
     networks::{Twins, beside, ip, ip_json, link, setup, unchecked, witnessed},
-    open_what_tokio_keeps,
 };
 use netns::{Peer, eventually, wait_or};
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 /// One of the two ways out: the prefixes of its side, and those of its link to the internet.
 struct Way {

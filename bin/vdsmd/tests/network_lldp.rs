@@ -15,18 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{Serving as _, networks::Twins, open_what_tokio_keeps};
+use common::{Serving as _, in_network, networks::Twins};
 use exec::{Child, Command};
 use netns::{eventually, wait_or};
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 /// Agent and cards, without the root helper.
 fn twins() -> Option<Twins> {

@@ -13,19 +13,11 @@ mod common;
 use std::{thread, time::Duration};
 
 use common::{
-    PATIENCE, Serving as _,
+    PATIENCE, Serving as _, in_network,
     networks::{Twins, address_of, bridged, ip, ip_json, link, setup, unchecked},
-    open_what_tokio_keeps, wait_for,
+    wait_for,
 };
 use serde_json::{Value, json};
-
-/// A test in a network of its own, which leaves nothing behind.
-macro_rules! in_network {
-    ($test:expr) => {{
-        open_what_tokio_keeps();
-        guard::in_network!($test)
-    }};
-}
 
 #[test]
 fn netns_clients_are_told_when_networks_change_by_themselves() {

@@ -43,6 +43,17 @@ macro_rules! guarded {
 #[allow(unused_imports, reason = "each test binary uses its part")]
 pub(crate) use guarded;
 
+/// The same in a network of its own.
+#[allow(unused_macros, reason = "each test binary uses its part")]
+macro_rules! in_network {
+    ($test:expr) => {{
+        $crate::common::open_what_tokio_keeps();
+        guard::in_network!($test)
+    }};
+}
+#[allow(unused_imports, reason = "each test binary uses its part")]
+pub(crate) use in_network;
+
 /// The first runtime of a process opens a pair of sockets for signals, which stays for good.
 pub fn open_what_tokio_keeps() {
     let runtime = tokio::runtime::Builder::new_current_thread()
