@@ -21,13 +21,12 @@ use super::{
     init,
 };
 
-/// Rounds that the loop goes on after it was told to stop, and the time of each in milliseconds: libvirt frees
-/// handles and contexts of closed connections when the loop has nothing more urgent to do.
-const DRAIN_ROUNDS: usize = 3;
-const DRAIN_MS: c_int = 3;
+/// Rounds that the loop goes on after it was told to stop: libvirt frees handles and timers of closed connections
+/// when the loop has nothing more urgent to do, and what is freed may leave more to be freed.
+const DRAIN_ROUNDS: usize = 4;
 
-/// Counts the calls of [`wake`].
-static WOKEN: AtomicUsize = AtomicUsize::new(0);
+/// Counts the calls of [`freed`].
+static FREED: AtomicUsize = AtomicUsize::new(0);
 
 struct Running {
     users: usize,
@@ -72,14 +71,18 @@ impl Drop for EventLoop {
 }
 
 /// The timer's only task is to end the wait inside the loop.
-extern "C" fn wake(_timer: c_int, _opaque: *mut c_void) {
-    WOKEN.fetch_add(1, Ordering::AcqRel);
+extern "C" fn wake(_timer: c_int, _opaque: *mut c_void) {}
+
+/// Called by the loop when a timer that was removed is freed.
+extern "C" fn freed(_opaque: *mut c_void) {
+    FREED.fetch_add(1, Ordering::AcqRel);
 }
 
-fn add_timer(milliseconds: c_int) -> SysResult<c_int> {
-    // SAFETY: `wake` lives as long as the program and uses no opaque data; there is nothing to free.
+/// Adds a timer that never fires unless it is told to.
+fn add_timer() -> SysResult<c_int> {
+    // SAFETY: both functions live as long as the program and use no opaque data.
     check(unsafe {
-        virt_sys::virEventAddTimeout(milliseconds, Some(wake), std::ptr::null_mut(), None)
+        virt_sys::virEventAddTimeout(-1, Some(wake), std::ptr::null_mut(), Some(freed))
     })
 }
 
@@ -89,7 +92,7 @@ fn remove_timer(timer: c_int) {
 }
 
 fn spawn() -> SysResult<Running> {
-    let timer = add_timer(-1)?;
+    let timer = add_timer()?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     let thread = Builder::new()
@@ -111,16 +114,22 @@ fn run(stop: &AtomicBool, timer: c_int) {
     while !stop.load(Ordering::Acquire) {
         iterate();
     }
-    remove_timer(timer);
+    drain(timer);
+}
+
+/// Runs what libvirt left to be freed. The loop frees in turn, so that whatever was there before a timer of ours was
+/// removed is free when that timer is; no time is involved.
+fn drain(mut timer: c_int) {
     for _ in 0..DRAIN_ROUNDS {
-        // A new timer each round: one that is due at once would always come before what is to be freed.
-        let before = WOKEN.load(Ordering::Acquire);
-        let Ok(timer) = add_timer(DRAIN_MS) else {
-            return;
-        };
-        while WOKEN.load(Ordering::Acquire) == before && iterate() {}
+        let before = FREED.load(Ordering::Acquire);
         remove_timer(timer);
+        while FREED.load(Ordering::Acquire) == before && iterate() {}
+        match add_timer() {
+            Ok(next) => timer = next,
+            Err(_) => return,
+        }
     }
+    remove_timer(timer);
 }
 
 /// One turn. False if it failed, which is not expected ever.
