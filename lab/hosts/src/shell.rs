@@ -24,8 +24,9 @@ const LIMIT: usize = 32 << 20;
 /// Bytes of a file that is read into memory.
 const FILE_LIMIT: usize = 1 << 30;
 
-/// How often a condition is looked at.
-const POLL: Duration = Duration::from_millis(250);
+/// The pause before a condition is looked at again: the first, and the longest. A look costs an emulated host much.
+const FIRST_POLL: Duration = Duration::from_millis(100);
+const LAST_POLL: Duration = Duration::from_secs(1);
 
 /// How long the first attempt to connect may take, and how long the later ones at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
@@ -270,6 +271,7 @@ impl Shell {
     /// Runs it until it ends with 0.
     pub(crate) fn wait_until(&self, what: &str, command: &str, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
+        let mut pause = FIRST_POLL;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let output = self.run(command, left.max(Duration::from_secs(5)))?;
@@ -288,7 +290,8 @@ impl Shell {
                     last,
                 });
             }
-            thread::sleep(POLL);
+            thread::sleep(pause);
+            pause = (pause * 2).min(LAST_POLL);
         }
     }
 }
