@@ -34,47 +34,11 @@ skip() { # name, why
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Out of the many lines: one for each program of tests, and each test that fails, as soon as it is known. Few enough
-# that whoever keeps only the end of a log keeps them all.
-show_progress() {
-    local line crate='' running='' words
-    while IFS= read -r line; do
-        case $line in
-        *Running\ *\(*/deps/*)
-            running=${line##*/}
-            running=${running%-*}
-            case $line in
-            *Running\ unittests*) crate=$running ;;
-            *) running=$crate/$running ;;
-            esac
-            ;;
-        *Doc-tests\ *) running="${line##* }/documentation" ;;
-        "test result: "*)
-            read -ra words <<<"$line"
-            if [ "$((words[3] + words[5] + words[7]))" -gt 0 ]; then
-                printf '%5d %-36s %8s%s\n' "${words[3]}" "$running" "${words[-1]}" "$(failures "${words[5]}")"
-            fi
-            ;;
-        test\ *\ FAILED) printf '%s\n' "$line" ;;
-        # Of the compiler; those of documentation are wanted there.
-        error*) [ -n "$running" ] || printf '%s\n' "$line" ;;
-        esac
-    done
-}
-
-failures() { # number
-    [ "$1" -eq 0 ] || printf '  %d FAILED' "$1"
-}
-
 run_tests() {
     local log=$logs/tests.log start=$SECONDS status
     printf '== tests\n'
-    # The exit code goes through a file: a pipeline that ends in "|| true" has none of its own.
-    {
-        cargo test --workspace --locked --no-fail-fast --color never -- --show-output 2>&1
-        echo $? >"$logs/tests.status"
-    } | tee "$log" | show_progress
-    status=$(<"$logs/tests.status")
+    scripts/test-programs.sh "$log"
+    status=$?
     count_tests "$log"
     if [ "$status" -ne 0 ]; then
         show_failures "$log"
@@ -151,7 +115,7 @@ part leftovers nothing_is_left
     printf '\n== summary\n'
     printf '%s\n' "${summary[@]}"
     grep -hoE '^ *skipped: .*' "$logs/tests.log" | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
-    [ "$broken" -eq 0 ] || failed_tests "$logs/tests.log"
+    failed_tests "$logs/tests.log"
     printf '%s\n' "${findings[@]}" | sed '/^$/d'
     if [ "$broken" -eq 0 ] && [ $failed -ne 0 ]; then
         printf 'a part failed\n'

@@ -24,9 +24,9 @@ show_failures() { # log
         /^test result:/ { on = 0 }' "$1"
 }
 
-# The failed tests' names.
+# The failed tests' names, and those of programs that ended without a result.
 failed_tests() { # log
-    grep -hE '^test .* FAILED$' "$1"
+    grep -hE '^test .* FAILED$|^died: ' "$1"
 }
 
 # Runs what failed once more, by itself, if it is little, and says what came of it: a test that passes then depends on what ran beside
