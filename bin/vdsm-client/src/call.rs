@@ -186,8 +186,10 @@ pub(crate) fn listen(listening: &Listening, out: &mut dyn Write) -> Result<(), F
     let session = Session::open(&listening.connection)?;
     session.run(async {
         tokio::select! {
-            ended = print_events(&session, listening, out) => ended,
+            // First, so that the signal is caught before the first event is printed.
+            biased;
             interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Failure::from),
+            ended = print_events(&session, listening, out) => ended,
         }
     })
 }

@@ -100,8 +100,10 @@ pub(crate) fn run(
         let mut target = None;
         let whole = call_and_follow(session, verb, params, starts, &mut target, progress);
         let end = tokio::select! {
-            over = within(patience, whole) => over.map_or(End::TooLate, End::Over),
+            // First, so that the signal is caught before anything is begun.
+            biased;
             _ = tokio::signal::ctrl_c() => End::Interrupted,
+            over = within(patience, whole) => over.map_or(End::TooLate, End::Over),
         };
         match end {
             End::Over(outcome) => outcome,

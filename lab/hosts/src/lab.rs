@@ -326,7 +326,12 @@ mod tests {
         fs::write(&log, "").unwrap();
         let mut child =
             crate::keeper::spawn(exec::Command::new("tail").arg("-f").arg(&log)).unwrap();
-        let found = related(dir.path());
+        // A program that has only just begun has no command line yet.
+        let deadline = std::time::Instant::now() + Duration::from_mins(1);
+        let mut found = Vec::new();
+        while found.is_empty() && std::time::Instant::now() < deadline {
+            found = related(dir.path());
+        }
         assert_eq!(
             found.first().map(|(process, _)| process.pid),
             Some(child.pid())
