@@ -59,10 +59,12 @@ fn netns_a_lease_is_renewed_though_nothing_can_be_remembered() {
     guard::in_network!(|| {
         need!();
         let (host, peer, _) = renting();
-        // As on a full disk: no new file can come into its place.
+        // As on a full disk: no new file can come into its place. The client may be about to write it.
         let brought = host.folder.path().join("dhcp/c0.v4.brought");
-        std::fs::remove_file(&brought).expect("it");
-        std::fs::create_dir(&brought).expect("a folder");
+        wait_for("a folder in its place", || {
+            let _ = std::fs::remove_file(&brought);
+            std::fs::create_dir(&brought).ok()
+        });
         let end = || {
             let all = link("c0").addresses;
             all.iter().find_map(|it| it.expiry.filter(|_| it.dynamic))
