@@ -37,7 +37,7 @@ fn a_child_is_talked_to_and_waited_for() {
         .read_to_string(&mut said)
         .unwrap();
     assert_eq!(said, "hello");
-    assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Code(0)));
+    assert_eq!(child.wait(Duration::from_mins(1)), Some(Exit::Code(0)));
     assert_eq!(
         child.wait(Duration::ZERO),
         Some(Exit::Code(0)),
@@ -66,7 +66,7 @@ fn a_dropped_child_is_gone_with_its_children() {
     };
     let inner = Process::find(inner.trim().parse().unwrap()).unwrap();
     drop(child);
-    assert!(!process.is_alive() && inner.wait(Duration::from_secs(2)));
+    assert!(!process.is_alive() && inner.wait(Duration::from_mins(1)));
     assert!(Process::find(process.pid).is_none(), "collected, no zombie");
 }
 
@@ -74,7 +74,7 @@ fn a_dropped_child_is_gone_with_its_children() {
 fn signals_reach_a_child() {
     let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
     child.signal(10).unwrap();
-    assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Signal(10)));
+    assert_eq!(child.wait(Duration::from_mins(1)), Some(Exit::Signal(10)));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_child_dies_with_the_thread_that_started_it() {
             .unwrap()
     });
     let mut child = child.join().unwrap();
-    assert_eq!(child.wait(Duration::from_secs(5)), Some(Exit::Signal(9)));
+    assert_eq!(child.wait(Duration::from_mins(1)), Some(Exit::Signal(9)));
 }
 
 /// The numbers of the descriptors that process `pid` holds, sorted.
@@ -121,7 +121,7 @@ fn a_background_program_is_nobodys_child_and_writes_its_log() {
         .spawn_daemon(&daemon)
         .unwrap();
     assert!(process.is_alive());
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while fs::read_to_string(&daemon.log).unwrap() != "out\nerr\n" {
         assert!(Instant::now() < deadline);
         thread::sleep(Duration::from_millis(5));

@@ -281,10 +281,10 @@ fn check_host(libvirt: &Libvirt) {
 }
 
 /// Deadline of calls that shall hang.
-const HANGS: Duration = Duration::from_secs(4);
+const HANGS: Duration = Duration::from_secs(8);
 
 /// What answers within it did not wait for a deadline.
-const FAST: Duration = Duration::from_secs(3);
+const FAST: Duration = Duration::from_secs(7);
 
 /// Deadlines short enough for a test in which domains hang.
 fn impatient(daemon: &Daemon) -> LibvirtConfig {
@@ -294,7 +294,7 @@ fn impatient(daemon: &Daemon) -> LibvirtConfig {
             command: HANGS,
             screenshot: HANGS,
             destroy: HANGS,
-            stats: Duration::from_secs(20),
+            stats: 5 * HANGS,
             stats_attempt: HANGS,
             ..Deadlines::default()
         },

@@ -239,7 +239,7 @@ mod tests {
                 ),
                 "{error:?}"
             );
-            assert!(start.elapsed() < Duration::from_secs(3));
+            assert!(start.elapsed() < Duration::from_secs(30));
         });
     }
 
@@ -296,6 +296,6 @@ mod tests {
             ),
             "{error:?}"
         );
-        assert!(start.elapsed() < Duration::from_secs(3));
+        assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

@@ -246,14 +246,14 @@ async fn a_batch_runs_at_once_and_is_bounded() {
     let (server, _) = plain_with(|config| config.limits.batch = 100).await;
     let mut wire = Wire::ready(&server).await;
     let batch = |count: usize| {
-        let one = r#"{"jsonrpc":"2.0","method":"sleep","params":{"ms":200},"id":1}"#;
+        let one = r#"{"jsonrpc":"2.0","method":"sleep","params":{"ms":500},"id":1}"#;
         format!("[{}]", vec![one; count].join(","))
     };
     let start = Instant::now();
     wire.request(batch(100)).await;
     assert_eq!(wire.json().await.as_array().unwrap().len(), 100);
     assert!(
-        start.elapsed() < Duration::from_secs(5),
+        start.elapsed() < Duration::from_secs(30),
         "{:?}",
         start.elapsed()
     );
@@ -357,7 +357,7 @@ async fn a_slow_verb_delays_no_quick_one() {
     let mut wire = Wire::ready(&server).await;
     for id in 0..5 {
         wire.request(format!(
-            r#"{{"jsonrpc":"2.0","method":"sleep","params":{{"ms":1000}},"id":{id}}}"#
+            r#"{{"jsonrpc":"2.0","method":"sleep","params":{{"ms":3000}},"id":{id}}}"#
         ))
         .await;
     }
@@ -371,7 +371,7 @@ async fn a_slow_verb_delays_no_quick_one() {
     ids.sort_unstable();
     assert_eq!(ids, [0, 1, 2, 3, 4]);
     assert!(
-        start.elapsed() < Duration::from_secs(4),
+        start.elapsed() < Duration::from_secs(12),
         "they ran beside one another"
     );
 }

@@ -405,7 +405,7 @@ async fn a_half_closed_client_still_gets_its_answers() {
     wire.stream.shutdown().await.unwrap();
     assert_eq!(wire.json().await["result"], "slept");
     assert!(
-        timeout(Duration::from_secs(2), wire.next())
+        timeout(common::PATIENCE, wire.next())
             .await
             .unwrap()
             .is_none()

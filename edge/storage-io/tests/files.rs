@@ -271,7 +271,7 @@ fn a_hanging_root_blocks_only_itself_and_heals() {
     assert_eq!(refused.kind(), ErrorKind::TimedOut);
     assert_eq!(files.hung(&dead), 2, "it is not even tried");
     assert_eq!(files.read(&world.path("alive/file")).unwrap(), b"here");
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while files.hung(&dead) > 0 {
         // More than once: after a refused direct open a cached one is tried.
         world.heal();
@@ -288,7 +288,7 @@ fn dropping_the_files_does_not_wait_for_what_hangs() {
     assert!(files.read(&world.path("dead/pipe")).is_err());
     let started = Instant::now();
     drop(files);
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(30));
     for _ in 0..20 {
         world.heal();
         thread::sleep(Duration::from_millis(5));

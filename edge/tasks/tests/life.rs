@@ -23,7 +23,7 @@ use std::{
 use common::{Undo, note, open, open_with, spec, step};
 use tasks::{Config, State, TaskError, TaskFailure, TaskOutput};
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(1);
 
 fn output() -> TaskOutput {
     TaskOutput(vec![("uuid".into(), "b3241c9c".into())])

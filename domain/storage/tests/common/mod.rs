@@ -136,7 +136,7 @@ pub(crate) fn readable(manager: &StorageManager, volume: VolumeId) -> VolumeInfo
 
 /// Waits until every monitor has made its first check.
 pub(crate) fn settle(manager: &StorageManager) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while manager
         .repo_stats(&[])
         .iter()

@@ -22,7 +22,7 @@ use vm_model::{
 };
 
 /// Long enough for anything that shall happen.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 pub(crate) struct World {
     pub(crate) hypervisor: Arc<SimHypervisor>,

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::codec::Decoder;
 
 /// Time after which a test gives up waiting for something that must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// Queue of the raw client's replies.
 pub(crate) const REPLIES: &str = "00000000-0000-0000-0000-000000001000";
 
