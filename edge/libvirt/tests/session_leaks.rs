@@ -38,8 +38,9 @@ const LOSSES: usize = 5;
 
 /// What libvirt's client library may lose by itself: where the daemon goes away while a connection to it is opened,
 /// the library (9.0, `virNetClientRegisterKeepAlive`) gives the keepalive of a client that its event loop has closed a
-/// reference on that client, which nobody gives back. What stays is the eventfd of the client's loop. That takes a
-/// thread that loses its processor within a few instructions; a connection left behind by us at each loss is more.
+/// reference on that client, which nobody gives back. What stays is the eventfd of the client's loop: a program in C
+/// that a debugger holds there while the daemon is killed loses just one, and none where it is killed a call later. It
+/// takes a thread that loses its processor within a few instructions; a connection left behind by us at each loss is more.
 const LIBRARY: usize = LOSSES / 2;
 
 /// Descriptors that are no eventfd, eventfds, and threads.

@@ -98,7 +98,10 @@ async fn a_client_that_waits_for_nothing_is_closed_when_it_falls_silent() {
 
 #[tokio::test]
 async fn default_limits_are_the_ones_observed() {
-    let (server, _) = plain().await;
+    let (server, _) = plain_with(|config| {
+        assert_eq!(config.limits.first_frame, Duration::from_secs(10));
+    })
+    .await;
     let mut wire = Wire::connect(&server).await;
     let since = Instant::now();
     assert!(wire.next().await.is_none());
@@ -279,6 +282,14 @@ fn raise_descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+async fn thousand_calls(wire: &mut Wire) -> Duration {
+    let start = Instant::now();
+    for _ in 0..1000 {
+        wire.works().await;
+    }
+    start.elapsed()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_idle_connections_cost_nothing_to_the_one_that_works() {
     if raise_descriptors() < 3000 {
@@ -286,6 +297,8 @@ async fn a_thousand_idle_connections_cost_nothing_to_the_one_that_works() {
         return;
     }
     let (server, _) = plain().await;
+    let alone = thousand_calls(&mut Wire::ready(&server).await).await;
+    until("that one is gone", || server.connections() == 0).await;
     let mut idle = Vec::new();
     for index in 0..1000 {
         let mut wire = Wire::connect(&server).await;
@@ -299,14 +312,11 @@ async fn a_thousand_idle_connections_cost_nothing_to_the_one_that_works() {
     }
     assert_eq!(server.connections(), 1000);
     let mut wire = Wire::ready(&server).await;
-    let start = Instant::now();
-    for _ in 0..1000 {
-        wire.works().await;
-    }
+    let beside = thousand_calls(&mut wire).await;
+    // Room for a machine that is busy for a moment; what each call had to pay for each of them would be far more.
     assert!(
-        start.elapsed() < Duration::from_mins(1),
-        "{:?}",
-        start.elapsed()
+        beside < 10 * alone + Duration::from_secs(4),
+        "{beside:?} beside them, {alone:?} alone"
     );
     let params = RawValue::from_string("{}".to_owned()).unwrap();
     assert_eq!(server.publisher().publish_event("|host|test", &params), 500);
