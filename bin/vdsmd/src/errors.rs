@@ -53,7 +53,9 @@ pub(crate) fn network(error: NetworkError) -> VdsmError {
     let text = error.to_string();
     match error {
         NetworkError::Refused(refused) => with(refused.code(), text),
-        NetworkError::NotConfirmed { .. } => with(LOST_CONNECTION, text),
+        NetworkError::NotConfirmed { .. } | NetworkError::Orphaned { .. } => {
+            with(LOST_CONNECTION, text)
+        }
         NetworkError::Root(RootError::Refused { code, .. }) => with(code, text),
         NetworkError::Busy | NetworkError::Root(RootError::Busy | RootError::Stale) => {
             Code::ResourceUnavailable.because(text)

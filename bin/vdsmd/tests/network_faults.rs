@@ -22,6 +22,7 @@ use std::{
 use common::{
     Caller, Serving as _, in_network,
     networks::{Twins, address_of, bridged, ip, link, run, setup, unchecked, witnessed},
+    wait_for,
 };
 use netns::eventually;
 use rustix::{
@@ -101,6 +102,43 @@ fn netns_the_management_link_is_lost_after_the_change() {
         let answer = change(600, |_| ()).unwrap();
         assert_eq!(answer["code"], 0);
         assert_eq!(link("green").unwrap()["mtu"], 1300);
+    });
+}
+
+#[test]
+fn netns_the_helper_dies_before_a_change_is_confirmed() {
+    in_network!(|| {
+        let Some(twins) = Twins::start() else { return };
+        let before = witnessed();
+        let wish = json!({"green": bridged()});
+        // A client that would wait for long.
+        let options = json!({"connectivityCheck": true, "connectivityTimeout": 86_400});
+        let made = || {
+            let log = fs::read_to_string(twins.path("log/vdsmd.log"));
+            log.is_ok_and(|it| it.contains("+ bridge green"))
+                .then_some(())
+        };
+        let (answer, mut next) = thread::scope(|scope| {
+            let asker = scope.spawn(|| twins.call("Host.setupNetworks", setup(wish, options)));
+            wait_for("the change", made);
+            kill_process(twins.helper(), Signal::KILL).unwrap();
+            let next = twins.next_helper();
+            (asker.join().unwrap(), next)
+        });
+        let (code, text) = answer.unwrap_err();
+        assert_eq!(code, 10, "{text}");
+        assert!(
+            text.contains("the root helper ended") && !text.contains("undone"),
+            "{text}"
+        );
+        assert_eq!(witnessed(), before);
+        // Whatever comes next is done.
+        twins.ok(
+            "Host.setupNetworks",
+            setup(json!({"green": bridged()}), unchecked()),
+        );
+        next.kill().unwrap();
+        next.wait().unwrap();
     });
 }
 

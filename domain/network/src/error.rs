@@ -17,6 +17,12 @@ pub enum NetworkError {
         /// Why it is not known to be undone, if so.
         left: Option<String>,
     },
+    /// Root died before the client confirmed; the change is undone, or what is not is told.
+    #[error("the root helper ended before the change was confirmed{}", rest(.left.as_deref()))]
+    Orphaned {
+        /// Why it is not known to be undone, if so.
+        left: Option<String>,
+    },
     /// What the host has could not be read.
     #[error("cannot read the host's networks: {0}")]
     Unreadable(String),
@@ -26,7 +32,7 @@ pub enum NetworkError {
 }
 
 fn rest(left: Option<&str>) -> String {
-    let told = left.map(|it| format!("; not undone: {it}"));
+    let told = left.map(|it| format!("; not known to be undone: {it}"));
     told.unwrap_or_default()
 }
 

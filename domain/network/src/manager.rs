@@ -25,7 +25,8 @@ use net_model::{
 
 use crate::{
     Change, Digest, LldpState, Look, NetworkError, NetworkInfo, Observer, Pending, Root, RootState,
-    Shown, View, confirm::Confirmations,
+    Shown, View,
+    confirm::{Confirmations, Waited},
 };
 
 /// Beyond the time that a client has: root's own limit comes after the agent's, and is for an agent that hangs.
@@ -94,8 +95,20 @@ impl NetworkManager {
         for step in pending.steps() {
             tracing::info!(target: "vdsm.network", "{}", step.trim());
         }
-        if options.connectivity_check && !self.confirmations.wait(time) {
-            return Err(give_up(pending, time));
+        if options.connectivity_check {
+            match self.confirmations.wait(time, || pending.is_held()) {
+                Waited::Confirmed => {}
+                Waited::InVain => {
+                    tracing::warn!(target: "vdsm.network", seconds = time.as_secs(), "nobody confirmed: the change is undone");
+                    let left = undo(pending);
+                    return Err(NetworkError::NotConfirmed { left });
+                }
+                Waited::Lost => {
+                    tracing::warn!(target: "vdsm.network", "root died before the change was confirmed: its next start undoes it");
+                    let left = undo(pending);
+                    return Err(NetworkError::Orphaned { left });
+                }
+            }
         }
         Ok(pending.confirm()?)
     }
@@ -293,17 +306,11 @@ fn tell(problems: &[NetError]) {
     }
 }
 
-/// Has a change undone that nobody confirmed.
-fn give_up(pending: Box<dyn Pending>, time: Duration) -> NetworkError {
-    tracing::warn!(target: "vdsm.network", seconds = time.as_secs(), "nobody confirmed: the change is undone");
-    let left = match pending.undo() {
-        Ok(()) => None,
-        Err(error) => {
-            tracing::error!(target: "vdsm.network", %error, "the change is not known to be undone");
-            Some(error.to_string())
-        }
-    };
-    NetworkError::NotConfirmed { left }
+/// Has a change undone; answers why it is not known to be, if so.
+fn undo(pending: Box<dyn Pending>) -> Option<String> {
+    let error = pending.undo().err()?;
+    tracing::error!(target: "vdsm.network", %error, "the change is not known to be undone");
+    Some(error.to_string())
 }
 
 /// What root would know after a plan.

@@ -80,10 +80,13 @@ pub trait Pending: Send {
     /// The steps that were run, for people.
     fn steps(&self) -> &[String];
 
+    /// Does root still wait for a word? Not after its death: its next start undoes the change.
+    fn is_held(&self) -> bool;
+
     /// Makes it last.
     fn confirm(self: Box<Self>) -> Result<(), RootError>;
 
-    /// Undoes it, and waits until it is undone.
+    /// Undoes it, and waits until it is undone; by root's next start, if it died.
     fn undo(self: Box<Self>) -> Result<(), RootError>;
 }
 

@@ -38,6 +38,8 @@ struct World {
     refusal: Option<RootError>,
     /// What root is to answer when a change is undone.
     undoing: Option<RootError>,
+    /// Did root die while a change was not confirmed?
+    dead: bool,
     /// What root is to answer when one is confirmed, which is undone then.
     confirming: Option<RootError>,
 }
@@ -152,6 +154,10 @@ struct Made {
 impl Pending for Made {
     fn steps(&self) -> &[String] {
         &[]
+    }
+
+    fn is_held(&self) -> bool {
+        !self.host.0.lock().unwrap().dead
     }
 
     fn confirm(self: Box<Self>) -> Result<(), RootError> {
@@ -282,7 +288,29 @@ fn what_nobody_confirms_is_undone() {
     // What could not be undone is said.
     host.0.lock().unwrap().undoing = Some(RootError::Failed("half of it".to_owned()));
     let error = manager.setup(&on("eth0", options(true, 0))).unwrap_err();
-    assert!(error.to_string().ends_with("not undone: half of it"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("not known to be undone: half of it")
+    );
+}
+
+#[test]
+fn the_death_of_root_ends_the_wait() {
+    let host = Host::new();
+    let manager = host.manager();
+    let before = host.current().unwrap();
+    host.0.lock().unwrap().dead = true;
+    let error = manager.setup(&on("eth0", options(true, 600))).unwrap_err();
+    assert_eq!(error, NetworkError::Orphaned { left: None });
+    assert_eq!(host.asked(), ["change", "undo"]);
+    assert_eq!(host.current().unwrap(), before);
+    host.0.lock().unwrap().undoing = Some(RootError::Failed("nobody came back".to_owned()));
+    let error = manager.setup(&on("eth0", options(true, 600))).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("root helper") && told.ends_with("not known to be undone: nobody came back")
+    );
 }
 
 /// A setup under way on a thread of its own, made by root and not confirmed yet.

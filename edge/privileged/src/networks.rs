@@ -7,6 +7,7 @@ use std::{
 };
 
 use net_model::{Desired, IfName, Plan};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     Client, ClientError, Reply, Request, Timed,
@@ -40,6 +41,13 @@ impl PendingChange {
     /// How long making the change took.
     pub fn took(&self) -> Duration {
         Duration::from_millis(self.applied.took_ms)
+    }
+
+    /// Does the helper still wait for a word? Not after its death, nor when it has said its last word by itself.
+    pub fn is_held(&self) -> bool {
+        let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
+        // If there cannot be a look, a word will find out.
+        !matches!(poll(&mut polled, Some(&Timespec::default())), Ok(1..))
     }
 
     /// Makes it last: the running set is stored, the persistent one if that was asked for.

@@ -17,14 +17,16 @@ use observe::{
     network::counters::{self, NetworkStatistics},
 };
 use privileged::{
-    Client, ClientError, PendingChange, Refusal,
-    network::{Lldp, MOST_TARGETS, Millis, NetworkChange},
+    Client, ClientError, FrameError, PendingChange, Refusal,
+    network::{Lldp, MOST_TARGETS, Millis, NetworkChange, Recovered, UNDO_WITHIN},
 };
 
 /// For one look at the kernel's tables.
 const LOOK: Duration = Duration::from_secs(10);
 /// For making and verifying a change: a thousand networks, links that come up slowly.
 const CHANGE: Duration = Duration::from_mins(5);
+/// Between two questions to a helper that starts.
+const PAUSE: Duration = Duration::from_millis(300);
 /// For `lldptool`, of all cards together.
 const LLDP: Duration = Duration::from_secs(30);
 
@@ -147,8 +149,10 @@ impl Root for HelperRoot {
             deadline_ms: Millis::of(CHANGE),
             confirm_within_ms: bounded(change.confirm_within),
         };
-        let pending = self.client()?.network_change(change);
-        Ok(Box::new(Unconfirmed(pending.map_err(failed)?)))
+        let client = self.client()?;
+        let pending = client.network_change(change).map_err(failed)?;
+        let client = client.clone();
+        Ok(Box::new(Unconfirmed { pending, client }))
     }
 
     fn plan(&self, desired: Desired) -> Result<Plan, RootError> {
@@ -193,19 +197,53 @@ fn bounded(confirm_within: Duration) -> Option<Millis> {
 }
 
 /// A change that root made and that does not last yet.
-struct Unconfirmed(PendingChange);
+struct Unconfirmed {
+    pending: PendingChange,
+    client: Client,
+}
 
 impl Pending for Unconfirmed {
     fn steps(&self) -> &[String] {
-        self.0.steps()
+        self.pending.steps()
+    }
+
+    fn is_held(&self) -> bool {
+        self.pending.is_held()
     }
 
     fn confirm(self: Box<Self>) -> Result<(), RootError> {
-        self.0.confirm().map(drop).map_err(failed)
+        self.pending.confirm().map(drop).map_err(failed)
     }
 
     fn undo(self: Box<Self>) -> Result<(), RootError> {
-        self.0.undo().map_err(failed)
+        match self.pending.undo() {
+            Err(ClientError::Lost { source, .. }) if !matches!(source, FrameError::TimedOut) => {
+                undone_by_the_next(&self.client)
+            }
+            other => other.map_err(failed),
+        }
+    }
+}
+
+/// Waits until the helper that starts after the death of one has undone its change.
+fn undone_by_the_next(client: &Client) -> Result<(), RootError> {
+    let until = Instant::now() + UNDO_WITHIN;
+    loop {
+        let state = match client.network_state() {
+            Ok(state) if state.pending.is_some() => Err("the root helper is undoing it".to_owned()),
+            Ok(state) => Ok(state.recovered),
+            Err(error) => Err(failed(error).to_string()),
+        };
+        match state {
+            Ok(Some(Recovered::Undone { .. })) => return Ok(()),
+            Ok(Some(Recovered::Left { what })) => return Err(RootError::Failed(what.join("; "))),
+            Ok(Some(Recovered::Finished {}) | None) => {
+                let why = "the root helper that was started anew knows nothing of it";
+                return Err(RootError::Failed(why.to_owned()));
+            }
+            Err(why) if Instant::now() >= until => return Err(RootError::Failed(why)),
+            Err(_) => std::thread::sleep(PAUSE),
+        }
     }
 }
 

@@ -128,6 +128,11 @@ impl Twins {
 
     /// Starts the root helper.
     pub fn start_helper(&mut self) {
+        self.helper = Some(self.next_helper());
+    }
+
+    /// A helper beside one that is dead, in its place.
+    pub fn next_helper(&self) -> Child {
         let mut log = File::options();
         log.create(true).append(true);
         let log = log.open(self.path("helper.log")).unwrap();
@@ -139,8 +144,9 @@ impl Twins {
         );
         let mut command = command(&program, &self.path("supervdsmd.conf"));
         command.env_remove("JOURNAL_STREAM").stderr(log);
-        self.helper = Some(command.spawn().unwrap());
+        let helper = command.spawn().unwrap();
         wait_for("the helper", || UnixStream::connect(self.path("sock")).ok());
+        helper
     }
 
     /// Starts the agent and waits until it serves.
