@@ -10,7 +10,7 @@ demo: ## a virtual machine end to end through the agent's port; KEEP=1 keeps the
 	@scripts/demo.sh
 
 check: ## format, lints, documentation, layers, and all tests that this machine can run
-	@scripts/deps.sh
+	@scripts/deps.sh --check
 	@scripts/check.sh
 
 lab: ## a throw-away host under QEMU, with a full kernel and systemd; HOSTS=2 for two, LAYER=installed, MEMORY=MiB
@@ -30,6 +30,7 @@ bench: ## figures of speed and memory: printed, never judged
 	@scripts/deps.sh
 	cargo build --release --locked --bins
 	cargo bench --workspace --locked --bench '*'
+	@scripts/bench-vlans.sh
 
 deps: ## installs what is missing (as root, or by sudo)
 	@scripts/deps.sh

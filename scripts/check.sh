@@ -53,6 +53,26 @@ run_tests() {
     fi
 }
 
+# What this machine's kernel lacks, the kernel of user-mode Linux has. Tests that have run there were not skipped.
+run_kernel_tests() {
+    local log=$logs/kernel.log start=$SECONDS of_machine=("$passed" "$broken" "$skipped") result
+    grep -qE '^ *skipped: .*this kernel' "$logs/tests.log" || return 0
+    printf '== kernel\n'
+    scripts/kernel-tests.sh "$logs/tests.log.d" "$log"
+    case $? in
+        0) result=ok ;;
+        2) skip kernel "$(tail -n 1 "$log")" && return ;;
+        *) result=FAILED failed=1 && show_failures "$log" ;;
+    esac
+    count_tests "$log"
+    summary+=("$(printf '%-8s %-10s %4d s  %s passed, %s failed, %s skipped' $result kernel $((SECONDS - start)) \
+        "$passed" "$broken" "$skipped")")
+    skipped=$((of_machine[2] - passed - broken))
+    passed=$((of_machine[0] + passed))
+    broken=$((of_machine[1] + broken))
+    elsewhere='this kernel'
+}
+
 # Tests leave nothing behind: no file in their temporary folder, no process that knows it, no mount. What a single
 # test leaves in its own process (descriptors, threads) is the business of the crate guard.
 open_temporary_folder() {
@@ -83,7 +103,7 @@ nothing_is_left() {
 }
 
 shell_scripts() {
-    git ls-files '*.sh' .ci/run
+    git ls-files '*.sh' .ci/run lab/uml/init
 }
 
 passed=0 broken=0 skipped=0 findings=()
@@ -109,13 +129,18 @@ fi
 part programs cargo build --workspace --locked --bins
 open_temporary_folder
 run_tests
+run_kernel_tests
 part leftovers nothing_is_left
 
 {
     printf '\n== summary\n'
     printf '%s\n' "${summary[@]}"
-    grep -hoE '^ *skipped: .*' "$logs/tests.log" | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
+    {
+        grep -hoE '^ *skipped: .*' "$logs/tests.log" | grep -v "${elsewhere:-^$}"
+        [ -z "${elsewhere:-}" ] || grep -hoE '^ *skipped: .*' "$logs/kernel.log"
+    } | sed 's/^ *//' | sort | uniq -c | sed 's/^/  /'
     failed_tests "$logs/tests.log"
+    [ ! -e "$logs/kernel.log" ] || failed_tests "$logs/kernel.log"
     printf '%s\n' "${findings[@]}" | sed '/^$/d'
     if [ "$broken" -eq 0 ] && [ $failed -ne 0 ]; then
         printf 'a part failed\n'

@@ -3,6 +3,7 @@
 #
 #   scripts/deps.sh           installs what is missing (as root, or by sudo)
 #   scripts/deps.sh --list    only names what is missing; exit code 1 if anything is
+#   scripts/deps.sh --check   also what some tests would have, and skip themselves without
 #   scripts/deps.sh --lab     also what lab hosts need (Debian only)
 #
 # No service of the machine is started or changed: only programs and libraries are installed, and the
@@ -32,6 +33,7 @@ have_devmapper() { any_file '/lib/*/libdevmapper.so.1.02*' || any_file '/usr/lib
     any_file '/usr/lib/*/libdevmapper.so.1.02*'; }
 # The client of another project that a test drives; on other families that test skips itself.
 have_py_yaml() { python3 -c 'import yaml' >/dev/null 2>&1 || /usr/bin/python3 -c 'import yaml' >/dev/null 2>&1; }
+have_uml() { have linux.uml || [ "$(uname -m)" != x86_64 ] || ! grep -qx 'ID=debian' /etc/os-release; }
 have_stomp_py() { ! have apt-get || /usr/bin/python3 -c 'import stomp' >/dev/null 2>&1; }
 
 needs='
@@ -71,6 +73,11 @@ have dpkg-shlibdeps | dpkg-dev                   | dpkg-dev
 have rpmbuild       | rpm                        | rpm-build
 '
 
+# For tests: a whole kernel. Other families have no package of it.
+wanted() {
+    have_uml || echo user-mode-linux
+}
+
 missing() { # column of the package: prints the packages that are missing
     local column=$1 check debian el
     while IFS='|' read -r check debian el; do
@@ -96,10 +103,16 @@ as_root() {
 }
 
 install_debian() { # packages...
-    local log
+    local log status=0
     log=$(mktemp)
-    # shellcheck disable=SC2064 # the name is known now
-    trap "rm -f '$log'" EXIT
+    install_debian_to "$log" "$@" || status=$?
+    rm -f "$log"
+    return $status
+}
+
+install_debian_to() { # log, packages...
+    local log=$1
+    shift
     apt_install() {
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
             -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1
@@ -122,11 +135,11 @@ check_rust() {
 }
 
 main() {
-    local family
-    if [ "${1:-}" = --lab ]; then
-        needs+=$lab_needs
-        shift
-    fi
+    local family with=
+    case ${1:-} in
+        --lab) needs+=$lab_needs && shift ;;
+        --check) with=wanted && shift ;;
+    esac
     if have apt-get; then family=debian
     elif have dnf; then family=el
     else die "neither apt-get nor dnf is here: install these yourself: $(missing debian | tr '\n' ' ')"
@@ -138,9 +151,20 @@ main() {
         exit 0
     fi
     check_rust
-    [ "${#packages[@]}" -gt 0 ] || return 0
+    install_needed "$family" "${packages[@]}"
+    local package
+    for package in $($with); do
+        say "installing $package"
+        "install_$family" "$package" >/dev/null 2>&1 || say "it cannot be installed: tests that want it skip themselves"
+    done
+}
+
+install_needed() { # family, packages...
+    local family=$1 status=0
+    shift
+    local packages=("$@")
+    [ $# -gt 0 ] || return 0
     say "installing ${#packages[@]} package(s): ${packages[*]}"
-    local status=0
     "install_$family" "${packages[@]}" || status=$?
     [ $status -ne 126 ] || die "only root may install packages. As root: apt-get (or dnf) install ${packages[*]}"
     [ $status -eq 0 ] || die "installing failed"

@@ -72,8 +72,10 @@ if ! cargo test --workspace --locked --no-run --color never --message-format=jso
 fi
 list "$parts/messages" >"$parts/list"
 [ -s "$parts/list" ] || { echo "no program of tests" | tee -a "$log"; exit 1; }
-awk -F '\t' -v OFS='\t' -v parts="$parts" '{ print parts "/" sprintf("%03d", NR), $0 }' "$parts/list" |
-    tr '\t' '\n' | xargs -d '\n' -n 5 -P "${TEST_JOBS:-2}" bash -c 'one "$@"' one || status=1
+# Numbered, each with the place of its logs; scripts/kernel-tests.sh reads this, too.
+awk -F '\t' -v OFS='\t' -v parts="$parts" '{ print parts "/" sprintf("%03d", NR), $0 }' "$parts/list" >"$parts/numbered"
+tr '\t' '\n' <"$parts/numbered" |
+    xargs -d '\n' -n 5 -P "${TEST_JOBS:-2}" bash -c 'one "$@"' one || status=1
 documentation || status=1
 cat "$parts"/[0-9]*.log >>"$log"
 cat "$parts"/[0-9]*.failed >>"$log" 2>/dev/null

@@ -19,6 +19,7 @@
 mod common;
 
 use std::{
+    collections::BTreeSet,
     io::ErrorKind,
     net::{SocketAddr, TcpStream},
     thread,
@@ -30,7 +31,7 @@ use common::{
     networks::{Twins, beside, ip, ip_json, link, setup, unchecked, witnessed},
 };
 use netns::{Peer, eventually, wait_or};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// One of the two ways out: the prefixes of its side, and those of its link to the internet.
 struct Way {
@@ -456,6 +457,72 @@ fn netns_names_that_share_a_table_with_upstream_do_not_here() {
         twins.ok("Host.setupNetworks", removal);
         assert_eq!(out("10.22.0.2"), json!("10.22.0.1"), "the other is intact");
         assert_eq!(rules("-4").len(), 2);
+    });
+}
+
+/// By upstream's hash `net121` and `net202` would share a table, and many more of these.
+#[test]
+fn netns_a_thousand_networks_have_a_routing_table_each() {
+    const MANY: usize = 1000;
+    const RESERVED: [&str; 4] = ["0", "default", "main", "local"];
+    in_network!(|| {
+        let Some(twins) = Twins::start() else {
+            return;
+        };
+        let side = |it: usize| format!("10.{}.{}", 100 + it / 250, it % 250);
+        let network = |it: usize| {
+            json!({
+                "bridged": "true", "switch": "legacy", "ipaddr": format!("{}.2", side(it)), "prefix": "24",
+                "gateway": format!("{}.1", side(it)),
+            })
+        };
+        let all: Map<String, Value> = (0..MANY)
+            .map(|it| (format!("net{it}"), network(it)))
+            .collect();
+        twins.ok("Host.setupNetworks", setup(all.into(), unchecked()));
+        // Each has two rules: what comes from its addresses, and what comes in by it for them.
+        let tables = || {
+            let rules = rules("-4");
+            let tables = rules.iter().filter_map(|it| it["table"].as_str());
+            let tables: BTreeSet<String> = tables.map(str::to_owned).collect();
+            (rules.len(), tables)
+        };
+        let (count, before) = tables();
+        assert_eq!((count, before.len()), (2 * MANY, MANY));
+        assert!(RESERVED.iter().all(|it| !before.contains(*it)));
+        let out = |it: usize| {
+            let way = ip_json(&[
+                "route",
+                "get",
+                "172.31.9.9",
+                "from",
+                &format!("{}.2", side(it)),
+            ]);
+            way[0]["gateway"].clone()
+        };
+        for it in (0..MANY).step_by(37).chain([121, 202]) {
+            assert_eq!(out(it), format!("{}.1", side(it)), "net{it}");
+        }
+        let table = before.first().unwrap();
+        let routes = ip_json(&["route", "show", "table", table]);
+        let of_link = |it: &&Value| it["scope"] == "link" && it.get("gateway").is_none();
+        assert_eq!(
+            routes.as_array().unwrap().iter().filter(of_link).count(),
+            1,
+            "{routes}"
+        );
+
+        let gone: Map<String, Value> = (0..MANY)
+            .step_by(2)
+            .map(|it| (format!("net{it}"), json!({"remove": "true"})))
+            .collect();
+        twins.ok("Host.setupNetworks", setup(gone.into(), unchecked()));
+        let (count, after) = tables();
+        assert_eq!((count, after.len()), (MANY, MANY / 2));
+        assert!(after.is_subset(&before), "tables stay as they were");
+        for it in (1..MANY).step_by(2).step_by(37).chain([121]) {
+            assert_eq!(out(it), format!("{}.1", side(it)), "net{it}");
+        }
     });
 }
 

@@ -7,5 +7,6 @@ mod harness;
 mod kernel;
 mod lacp;
 mod network;
+mod networkmanager;
 mod packages;
 mod pair;

@@ -1,5 +1,5 @@
 //! Networks through the installed product: bonds, VLANs, jumbo frames; kept over a reboot, brought back from drift; whole
-//! or undone whatever is killed; beside `NetworkManager`.
+//! or undone whatever is killed.
 //!
 //! The words of the scripts are those of `lab/tests/agent.sh` and `lab/tests/network.sh`.
 
@@ -9,8 +9,6 @@
     clippy::print_stdout,
     reason = "helpers of tests are tests"
 )]
-
-use std::time::Duration;
 
 use hosts::{Host, Lab, LabError, Network};
 use lab_tests::network::{LONG, agent, put_words, script, until};
@@ -23,6 +21,9 @@ const PEER: &str = "192.0.2.2";
 /// The lab's interfaces tell no speed, and a port without one takes part in no aggregate.
 const SPEED: &str = "SUBSYSTEM==\"net\", ACTION==\"add\", ATTR{address}==\"52:54:00:1a:0[0-7]:*\", \
                      RUN+=\"/usr/sbin/ethtool -s $name speed 1000 duplex full\"\n";
+
+/// udev's rules start programs for each interface: under emulation they would be most of a test's time. Until the next boot.
+const NO_RULES: &str = "udevadm control --stop-exec-queue";
 
 fn with_speed(host: &Host) -> Result<(), LabError> {
     host.write("/etc/udev/rules.d/70-lab-speed.rules", 0o644, SPEED)?;
@@ -79,6 +80,7 @@ fn lab_network_stack_is_kept_over_a_reboot_and_brought_back_from_drift() {
         let host = agent(lab, &[&a, &b, &c])?;
         let other = peer(lab, [&a, &b], "802.3ad lacp_rate fast")?;
         with_speed(&host)?;
+        host.check(NO_RULES)?;
         script(&host, STACK)?;
         stack_works(&host)?;
         script(
@@ -176,6 +178,7 @@ fn reboot_without_a_card(host: &Host, third: &Network) -> Outcome {
 
 /// Everything drifts; it is brought back while both hosts talk over the management network and over one that is as it was.
 fn drift_is_mended(host: &Host, other: &Host, state: &str) -> Outcome {
+    host.check(NO_RULES)?;
     script(other, "pings 192.0.2.1 198.51.100.1")?;
     host.check(
         "ip -6 addr del 2001:db8::1/64 dev ovirtmgmt; ip route del default; ip link set vms type bridge stp_state 0; \
@@ -221,6 +224,7 @@ fn lab_network_change_is_whole_or_undone() {
     hosts::test("lab_network_change_is_whole", |lab| -> Outcome {
         let (a, b) = (lab.network()?, lab.network()?);
         let host = agent(lab, &[&a, &b])?;
+        host.check(NO_RULES)?;
         script(
             &host,
             "setup '\"ovirtmgmt\":{\"nic\":\"data0\",\"ipaddr\":\"192.0.2.1\",\"prefix\":24,\"gateway\":\"192.0.2.254\",\
@@ -374,99 +378,6 @@ fn rolled_back(host: &Host, before: &str) -> Outcome {
     Ok(())
 }
 
-/// Beside `NetworkManager`, which has the card: a network with DHCP comes upon it, and both live through the restart of
-/// either.
-#[test]
-fn lab_network_beside_networkmanager() {
-    hosts::test("lab_network_beside_networkmanager", |lab| -> Outcome {
-        let network = lab.network()?;
-        let host = agent(lab, &[&network])?;
-        let other = lab.host(2).nic(&network).start()?;
-        other.check(
-            "ip addr add 192.0.2.2/24 dev data0; ip link set data0 up; mkdir -p /run/lab; \
-             dnsmasq --user=root --conf-file=/dev/null --interface=data0 --bind-interfaces --port=0 --dhcp-range=192.0.2.100,192.0.2.110,1h \
-             --dhcp-option=3,192.0.2.2 --dhcp-leasefile=/run/lab/leases --pid-file=/run/lab/dnsmasq.pid",
-        )?;
-        host.check_for("systemctl start NetworkManager.service", LONG)?;
-        until(&host, "NetworkManager runs", "nmcli -t general status")?;
-        host.check_for(
-            "nmcli connection add type ethernet con-name cable ifname data0 ipv4.method manual ipv4.addresses 192.0.2.50/24 \
-             ipv6.method disabled >/dev/null && nmcli connection up cable >/dev/null",
-            LONG,
-        )?;
-        script(
-            &host,
-            "setup '\"ovirtmgmt\":{\"nic\":\"data0\",\"bootproto\":\"dhcp\",\"defaultRoute\":true}' '' \
-             '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
-        )?;
-        let leased = "ip -o -4 addr show ovirtmgmt | grep -E '192\\.0\\.2\\.1(0[0-9]|10)/24'";
-        until(&host, "a lease", leased)?;
-        until(
-            &host,
-            "the gateway",
-            "ip route show default | grep 'via 192.0.2.2 dev ovirtmgmt'",
-        )?;
-        for restart in [
-            "systemctl restart NetworkManager.service",
-            "systemctl restart supervdsmd.service vdsmd.service",
-        ] {
-            host.check_for(restart, LONG)?;
-            script(&host, "settled; call Host.ping2")?;
-            // Whoever was restarted has looked at everything by then.
-            host.check("sleep 5")?;
-            until(&host, "the lease is still there", leased)?;
-            until(&host, "the gateway answers", "ping -c1 -W1 192.0.2.2")?;
-            let master = host.check("basename $(readlink /sys/class/net/data0/master)")?;
-            assert_eq!(master, "ovirtmgmt", "after {restart}");
-        }
-        script(
-            &host,
-            "setup '\"ovirtmgmt\":{\"remove\":true}' '' '\"connectivityCheck\":false,\"commitOnSuccess\":true'",
-        )?;
-        let left = script(
-            &host,
-            "fingerprint | grep -E 'ovirtmgmt|proto vdsm|^3200' || true",
-        )?;
-        assert_eq!(left, "", "nothing is left");
-        host.check_for("nmcli -t general status", LONG)?;
-        Ok(())
-    });
-}
-
-/// The executor's own tests, on a kernel that has everything: what is skipped on a developer's machine is not here.
-#[test]
-fn lab_network_executor_on_a_whole_kernel() {
-    hosts::test("lab_network_executor", |lab| -> Outcome {
-        let host = lab.host(1).start()?;
-        host.check(
-            "modprobe -a 8021q bridge dummy ifb sch_hfsc veth vxlan; modprobe bonding max_bonds=0",
-        )?;
-        let binaries = std::env::var("VDSM_NETNS_TESTS")
-            .expect("VDSM_NETNS_TESTS names the built tests (make lab-check sets it)");
-        let mut passed = 0;
-        for binary in std::env::split_paths(&binaries) {
-            host.put(&binary, "/root/netns-tests")?;
-            let run = host.run_for(
-                "cd /root && chmod 0755 netns-tests && NET_CASES=3 ./netns-tests netns_ --test-threads=1 --show-output 2>&1",
-                Duration::from_mins(15),
-            )?;
-            let told = &run.stdout;
-            let result = told.lines().find(|line| line.starts_with("test result:"));
-            println!("figure: {}: {}", binary.display(), result.unwrap_or("none"));
-            // Not as the harness prints its own: results are counted.
-            assert!(run.success(), "  | {}", told.replace('\n', "\n  | "));
-            let skipped: Vec<&str> = told.lines().filter(|it| it.contains("skipped:")).collect();
-            assert!(skipped.is_empty(), "{skipped:?}");
-            passed += told
-                .lines()
-                .filter(|line| line.ends_with(" ... ok"))
-                .count();
-        }
-        assert!(passed > 0, "nothing was tested");
-        Ok(())
-    });
-}
-
 /// Messages to the kernel that a program's threads of this name sent since this was asked last.
 fn sent(host: &Host, comm: &str) -> Result<u64, Box<dyn std::error::Error>> {
     let told = host.check(&format!(
@@ -480,7 +391,7 @@ fn sent(host: &Host, comm: &str) -> Result<u64, Box<dyn std::error::Error>> {
 
 /// VLANs with a bridge and an address each, 10 and 100 of them: the time and the messages, and those of `ip -batch` for the same.
 /// Under emulation a thousand (`LAB_NETWORKS=1000`) take longer than all other tests together.
-/// udev's rules are not run meanwhile: they start programs for each interface, and these would be what is measured.
+/// udev's programs would be what is measured.
 #[test]
 fn lab_network_many_vlans() {
     let counts = std::env::var("LAB_NETWORKS").unwrap_or_else(|_| "10 100".to_owned());
@@ -492,7 +403,7 @@ fn lab_network_many_vlans() {
         let network = lab.network()?;
         let host = agent(lab, &[&network])?;
         script(&host, "call Host.ping2; vdsm-tool net-state")?;
-        host.check("udevadm control --stop-exec-queue")?;
+        host.check(NO_RULES)?;
         host.check("ip link set data0 up")?;
         counts.iter().try_for_each(|many| vlans(&host, *many))
     });
