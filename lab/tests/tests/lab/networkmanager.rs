@@ -1,8 +1,6 @@
 //! Beside a `NetworkManager` that has the cards, as on every host of the EL family: what it made is taken over with its
 //! addresses, stays ours whatever it does, comes back after a reboot, and is its own again afterwards.
 
-#![allow(clippy::print_stdout, reason = "helpers of tests are tests")]
-
 use std::path::Path;
 
 use hosts::Host;
@@ -108,6 +106,7 @@ fn address(host: &Host, link: &str) -> Result<String, Box<dyn std::error::Error>
 }
 
 /// The addresses that were there are there, and whoever talks to them hardly notices.
+#[expect(clippy::print_stdout, reason = "figures")]
 fn taken_over(host: &Host, other: &Host, leased: &str) -> Outcome {
     script(other, &format!("pings {leased} 198.51.100.50 203.0.113.50"))?;
     script(host, NETWORKS)?;
