@@ -4,7 +4,7 @@
 #
 #   scripts/lab-check.sh [FILTER...]     only tests whose names contain one of these
 #
-# Logs lie in target/lab-check/, evidence of failed tests in target/lab/<test>/. docs/lab.md tells more.
+# Logs lie in target/lab-check/ (commands/: what was run on each host, with seconds), evidence of failed tests in target/lab/<test>/. docs/lab.md tells more.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 . scripts/results.sh
@@ -13,8 +13,8 @@ export PATH=$PATH:$HOME/.cargo/bin
 target=${CARGO_TARGET_DIR:-target}
 logs=$target/lab-check
 cache=${LAB_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/vdsm-rs/lab}
-mkdir -p "$logs"
-rm -f "$logs"/*.log "$logs"/*.status "$logs"/summary
+mkdir -p "$logs/commands"
+rm -f "$logs"/*.log "$logs"/commands/* "$logs"/*.status "$logs"/summary
 # Held by this shell alone: what it starts may outlive a Ctrl-C by a moment.
 exec 8>"$logs/lock"
 flock -n 8 || { echo "lab-check: another one of this tree is under way" >&2; exit 1; }
@@ -183,6 +183,9 @@ part installed installed
 # By its own name: another run may install another package meanwhile.
 LAB_LAYER=$(tail -n 1 "$logs/installed.log")
 export LAB_LAYER
+# Of each host what was run there, with seconds.
+LAB_COMMANDS=$(realpath "$logs/commands")
+export LAB_COMMANDS
 run_tests "$@"
 part leftovers nothing_is_left
 noted ok disk 0 "$(disk | awk '$3 == "total" { print $2 }') in $cache and $target/{package,lab-check,lab}"

@@ -39,7 +39,7 @@ pub(crate) fn collect(host: &Host, to: &Path) {
     if fs::create_dir_all(to).is_err() {
         return;
     }
-    for log in ["console.log", "qemu.log", shell::LOG] {
+    for log in ["console.log", "qemu.log", shell::LOG, shell::COMMANDS] {
         let _ = fs::copy(host.dir().join(log), to.join(log));
     }
     if !host.is_on() {

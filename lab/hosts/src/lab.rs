@@ -21,7 +21,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     Disk, Host, HostBuilder, Image, LabError, Layer, Network, Result, evidence, image::lab_dir,
-    tidy,
+    shell, tidy,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -118,6 +118,7 @@ impl Lab {
 
     /// Ends all, and fails if a process is left that has to do with this lab.
     pub fn finish(self) -> Result<()> {
+        self.keep_commands();
         self.end();
         let deadline = Instant::now() + VANISH;
         let mut left = related(&self.dir);
@@ -134,6 +135,17 @@ impl Lab {
             process.terminate(Duration::ZERO);
         }
         Err(LabError::Leak { what })
+    }
+
+    /// What was run on each host and how long it took, for who looks for the slow: in the folder that `LAB_COMMANDS` names.
+    fn keep_commands(&self) {
+        let Some(folder) = env::var_os("LAB_COMMANDS").map(PathBuf::from) else {
+            return;
+        };
+        for host in self.hosts().iter() {
+            let to = folder.join(format!("{}-{}.log", self.name, host.name()));
+            let _ = fs::copy(host.dir().join(shell::COMMANDS), to);
+        }
     }
 
     fn end(&self) {

@@ -6,6 +6,7 @@
 use std::{
     fmt::Write as _,
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -38,6 +39,9 @@ pub(crate) const SOCKET: &str = "ssh";
 
 /// What ssh had to say when it could not connect, in the same folder.
 pub(crate) const LOG: &str = "ssh.log";
+
+/// What was run there and how many seconds each took, in the same folder.
+pub(crate) const COMMANDS: &str = "commands.log";
 
 const MARK: &str = "\n[lab-exit ";
 
@@ -235,10 +239,23 @@ impl Shell {
         if let Some(file) = input {
             ssh = ssh.stdin_to(Stdio::File(file.into()));
         }
-        ssh.run().map_err(|error| match error {
+        let began = Instant::now();
+        let done = ssh.run();
+        self.record(command, began.elapsed());
+        done.map_err(|error| match error {
             ExecError::TimedOut { stderr, .. } => self.late(command, timeout, &stderr),
             error => self.program("a command", error),
         })
+    }
+
+    /// A line for whoever asks why a test failed, or what it waits for. That it cannot be written fails nothing.
+    fn record(&self, command: &str, took: Duration) {
+        let log = self.dir.join(COMMANDS);
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let line = format!("{:8.2}  {}\n", took.as_secs_f64(), words.join(" "));
+        if let Ok(mut file) = File::options().append(true).create(true).open(log) {
+            let _ = file.write_all(line.as_bytes());
+        }
     }
 
     /// The code that the mark carries, and standard error without it.
