@@ -125,8 +125,9 @@ if [ -e deny.toml ] && cargo deny --version >/dev/null 2>&1; then
 else
     skip licences "cargo-deny is not installed"
 fi
-# Tests that run the programs find them beside one another.
-part programs cargo build --workspace --locked --bins
+# Tests that run the programs find them beside one another. With the tests: what only tests ask of a library they share
+# would make it, and what stands on it, be compiled once more.
+part programs cargo build --workspace --locked --bins --tests
 open_temporary_folder
 run_tests
 run_kernel_tests
