@@ -86,9 +86,9 @@ image_ends() {
 
 package() { make --no-print-directory deb; }
 
-# Tests of a crate that need NetworkManager, which is on no developer's machine. As `make check` builds them: nothing is built twice.
+# Tests of a crate that need NetworkManager, which is on no developer's machine: where they lie.
 networkmanager_tests() {
-    cargo test --locked --workspace --test networkmanager --no-run --message-format=json |
+    cargo build --locked --workspace --features lab-tests/lab --test networkmanager --message-format=json |
         sed -n '/"test":true/ s/.*"executable":"\([^"]*\)".*/\1/p' >"$logs/networkmanager.path"
     [ -s "$logs/networkmanager.path" ]
 }
@@ -96,8 +96,9 @@ networkmanager_tests() {
 # The demo's guest: the tests of the installed agent run it.
 guest() { VDSM_GUEST=$(demo/guest/build.sh) && [ -e "$VDSM_GUEST" ]; }
 
+# With what `make check` built, nothing is built twice: the same features for the same libraries.
 harness() {
-    cargo build --locked -p hosts && cargo test --locked -p lab-tests --features lab --no-run
+    cargo build --locked --workspace --features lab-tests/lab --bin vdsm-lab --test lab --test networkmanager
 }
 
 installed() {
@@ -118,7 +119,7 @@ run_tests() { # filters...
     printf '== tests\n'
     # The exit code goes through a file: a pipeline that ends in "|| true" has none of its own.
     {
-        cargo test --locked -p lab-tests --features lab --no-fail-fast --color never -- \
+        cargo test --locked --workspace --features lab-tests/lab --test lab --no-fail-fast --color never -- \
             --test-threads="$(side_by_side)" --show-output "$@" 2>&1
         echo $? >"$logs/tests.status"
     } 8>&- | tee "$log" |
