@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Disk, Image, image::accelerator, network::Wire};
 
-/// Changes whenever old memory snapshots no longer fit the devices below.
+/// Changes whenever old memory snapshots no longer fit what is below: devices, processors, the kernel's command line.
 pub(crate) const DEVICES: u32 = 5;
 
 /// The first that a disk can have: a test's disk in a lower one would be `/dev/vda` in place of the root. None of the

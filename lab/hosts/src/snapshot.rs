@@ -170,7 +170,14 @@ impl Layer {
         fs::create_dir_all(&new).map_err(LabError::file("make", &new))?;
         let made = self.make_snapshot(&new, number, shape);
         let finished = made.and_then(|()| {
-            for scratch in ["qmp", shell::SOCKET, shell::LOG, "qemu.log", TRANSFER] {
+            for scratch in [
+                "qmp",
+                shell::SOCKET,
+                shell::LOG,
+                shell::COMMANDS,
+                "qemu.log",
+                TRANSFER,
+            ] {
                 let _ = fs::remove_file(new.join(scratch));
             }
             let disk = new.join("disk.qcow2");
