@@ -111,7 +111,6 @@ part format cargo fmt --all -- --check
 # The tests for lab hosts are built for nobody else, but linted here.
 part lints cargo clippy --workspace --all-targets --features lab-tests/lab --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" part docs cargo doc --workspace --no-deps --document-private-items --locked
-part layers cargo run -q -p xtask --locked -- check
 part packages packaging/check.sh
 if have shellcheck; then
     # shellcheck disable=SC2046 # names without blanks
@@ -128,6 +127,7 @@ fi
 # Tests that run the programs find them beside one another. With the tests: what only tests ask of a library they share
 # would make it, and what stands on it, be compiled once more.
 part programs cargo build --workspace --locked --bins --tests
+part layers "${CARGO_TARGET_DIR:-target}/debug/xtask" check
 open_temporary_folder
 run_tests
 run_kernel_tests
