@@ -22,8 +22,11 @@ failed=0
 summary=()
 began=$SECONDS
 passed=0 broken=0 skipped=0 findings=()
+# What runs in the background, by name.
+declare -A job=() job_start=()
 
 finish() { # the summary; the one way out
+    [ ${#job[@]} -eq 0 ] || kill "${job[@]}" 2>/dev/null
     {
         printf '\n== summary of the lab\n'
         printf '%s\n' "${summary[@]}"
@@ -53,33 +56,35 @@ part() { # name, command...: runs it with its output in a log; shows the log's e
 }
 
 # Ctrl-C: the hosts end with the tests' process, and what it leaves on disk is taken away here.
-image_job=
 interrupted() {
     trap - INT TERM
-    [ -z "$image_job" ] || kill "$image_job" 2>/dev/null
+    [ ${#job[@]} -eq 0 ] || kill "${job[@]}" 2>/dev/null
     "$target/debug/vdsm-lab" clear 2>/dev/null
     printf 'lab-check: interrupted\n' >&2
     exit 130
 }
 trap interrupted INT TERM
 
-# The image is mostly downloading and unpacking, the package mostly compiling: side by side.
-image_begins() {
-    printf '== image (in the background)\n'
-    image_start=$SECONDS
-    lab/hosts/image/build.sh >"$logs/image.path" 2>"$logs/image.log" 8>&- &
-    image_job=$!
+# A part that has one processor's work, beside others: until `ends`.
+begins() { # name, command...
+    local name=$1
+    shift
+    printf '== %s (in the background)\n' "$name"
+    job_start[$name]=$SECONDS
+    "$@" >"$logs/$name.log" 2>&1 8>&- &
+    job[$name]=$!
 }
 
-image_ends() {
-    if wait "$image_job"; then
-        image_job=
-        noted ok image $((SECONDS - image_start)) "$(du -sh --exclude=layers "$(<"$logs/image.path")" | cut -f1)"
+ends() { # name
+    local name=$1 status=0
+    wait "${job[$name]}" || status=$?
+    unset "job[$name]"
+    if [ $status -eq 0 ]; then
+        noted ok "$name" $((SECONDS - job_start[$name])) "$(grep -m1 '^skipped: ' "$logs/$name.log")"
     else
-        image_job=
         failed=1
-        noted FAILED image $((SECONDS - image_start)) "$logs/image.log"
-        tail -n 60 "$logs/image.log"
+        noted FAILED "$name" $((SECONDS - job_start[$name])) "$logs/$name.log"
+        tail -n 60 "$logs/$name.log"
         finish
     fi
 }
@@ -169,18 +174,21 @@ disk() {
 }
 
 part programs scripts/deps.sh --lab
-image_begins
+# The image is mostly downloading and unpacking, the harness and the package mostly compiling.
+begins image lab/hosts/image/build.sh
 part harness harness
 part package package
-part rpm packaging/rpm-check.sh PROFILE=release
+# Both packages are of the same build, which is whole now.
+begins rpm packaging/rpm-check.sh PROFILE=release
 part tests-nm networkmanager_tests
 VDSM_NETWORKMANAGER_TESTS=$(<"$logs/networkmanager.path")
 export VDSM_NETWORKMANAGER_TESTS
 part guest guest
 export VDSM_GUEST
-image_ends
+ends image
 "$target/debug/vdsm-lab" clear
 part installed installed
+ends rpm
 # By its own name: another run may install another package meanwhile.
 LAB_LAYER=$(tail -n 1 "$logs/installed.log")
 export LAB_LAYER
@@ -189,6 +197,7 @@ LAB_COMMANDS=$(realpath "$logs/commands")
 export LAB_COMMANDS
 run_tests "$@"
 part leftovers nothing_is_left
+noted ok size 0 "image $(du -sh --exclude=layers "$cache/current/" | cut -f1)"
 noted ok disk 0 "$(disk | awk '$3 == "total" { print $2 }') in $cache and $target/{package,lab-check,lab}"
 noted total all $((SECONDS - began)) ""
 finish
