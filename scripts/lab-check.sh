@@ -70,20 +70,22 @@ begins() { # name, command...
     local name=$1
     shift
     printf '== %s (in the background)\n' "$name"
-    job_start[$name]=$SECONDS
+    job_start[$name]=$EPOCHSECONDS
     "$@" >"$logs/$name.log" 2>&1 8>&- &
     job[$name]=$!
 }
 
 ends() { # name
-    local name=$1 status=0
+    local name=$1 status=0 took
     wait "${job[$name]}" || status=$?
     unset "job[$name]"
+    # It may have ended long before: with its last word.
+    took=$(($(stat -c %Y "$logs/$name.log") - job_start[$name]))
     if [ $status -eq 0 ]; then
-        noted ok "$name" $((SECONDS - job_start[$name])) "$(grep -m1 '^skipped: ' "$logs/$name.log")"
+        noted ok "$name" "$took" "$(grep -m1 '^skipped: ' "$logs/$name.log")"
     else
         failed=1
-        noted FAILED "$name" $((SECONDS - job_start[$name])) "$logs/$name.log"
+        noted FAILED "$name" "$took" "$logs/$name.log"
         tail -n 60 "$logs/$name.log"
         finish
     fi
