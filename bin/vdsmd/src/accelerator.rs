@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use config::{Accelerator, Config};
-use exec::kvm;
+use exec::kvm::{self, KvmVerdict};
 use serde::{Deserialize, Serialize};
 
 /// The program that guests run in.
@@ -121,23 +121,26 @@ struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Circumstances {
     boot: String,
-    /// Device, inode, change time of QEMU and of /dev/kvm (whose mode may change).
-    files: Vec<Option<(u64, u64, i64, i64)>>,
+    /// Device, inode and change time of QEMU.
+    emulator: Option<(u64, u64, i64, i64)>,
+    /// Device, inode, number, mode, user and group of /dev/kvm. Not its times: each virtual machine that starts is an event of
+    /// the device (`KVM_CREATE_VM`), and udev touches the node then (systemd's `udev-node.c`).
+    device: Option<(u64, u64, u64, u32, u32, u32)>,
 }
 
 impl Circumstances {
     fn now() -> Self {
         let emulator = exec::command::find(EMULATOR).unwrap_or_else(|| PathBuf::from(EMULATOR));
-        let identity = |path: &Path| {
-            let it = fs::metadata(path).ok()?;
-            Some((it.dev(), it.ino(), it.ctime(), it.ctime_nsec()))
-        };
+        let identity = |it: fs::Metadata| (it.dev(), it.ino(), it.ctime(), it.ctime_nsec());
+        let node =
+            |it: fs::Metadata| (it.dev(), it.ino(), it.rdev(), it.mode(), it.uid(), it.gid());
         Self {
             boot: fs::read_to_string(BOOT_ID)
                 .unwrap_or_default()
                 .trim()
                 .to_owned(),
-            files: vec![identity(&emulator), identity(Path::new(DEVICE))],
+            emulator: fs::metadata(emulator).ok().map(identity),
+            device: fs::metadata(DEVICE).ok().map(node),
         }
     }
 }
@@ -154,7 +157,9 @@ impl Verdict {
             words: found.to_string(),
             circumstances,
         };
-        if let Err(error) = verdict.keep(path) {
+        // What costs nothing is asked anew: the groups of this process may be others the next time.
+        let costly = !matches!(found, KvmVerdict::Absent | KvmVerdict::NotPermitted);
+        if costly && let Err(error) = verdict.keep(path) {
             tracing::warn!("the verdict on KVM is not kept: {error:#}");
         }
         verdict
@@ -193,7 +198,8 @@ mod tests {
         let path = dir.path().join("kvm.json");
         let now = Circumstances {
             boot: "b1".to_owned(),
-            files: vec![None, Some((1, 2, 3, 4))],
+            emulator: Some((1, 2, 3, 4)),
+            device: Some((5, 6, 7, 0o20660, 0, 104)),
         };
         assert_eq!(Verdict::kept(&path, &now), None);
         let verdict = Verdict {
@@ -209,10 +215,20 @@ mod tests {
         };
         assert_eq!(Verdict::kept(&path, &rebooted), None);
         let upgraded = Circumstances {
-            files: vec![None, None],
+            emulator: Some((1, 2, 4, 4)),
             ..now.clone()
         };
-        assert_eq!(Verdict::kept(&path, &upgraded), None);
+        let closed = Circumstances {
+            device: Some((5, 6, 7, 0o20600, 0, 104)),
+            ..now.clone()
+        };
+        let reloaded = Circumstances {
+            device: None,
+            ..now.clone()
+        };
+        for other in [upgraded, closed, reloaded] {
+            assert_eq!(Verdict::kept(&path, &other), None);
+        }
         fs::write(&path, b"{").unwrap();
         assert_eq!(Verdict::kept(&path, &now), None);
     }

@@ -106,6 +106,9 @@ fn lab_agent_runs_a_guest_and_its_disk_outlives_a_reboot() {
         // The agent is killed: the guest goes on, and the next agent knows it.
         host.check("kill -9 $(systemctl show -P MainPID vdsmd)")?;
         assert_eq!(script(&host, "call Host.getVMList | jq length")?, "1");
+        // That KVM works is known by now: a guest that starts changes the device's times, and nothing else.
+        let probes = host.check("journalctl -b -u vdsmd --no-pager | grep -c 'probed KVM'")?;
+        assert_eq!(probes, "1");
 
         // The host restarts. As Engine would: storage again, and the VM from its disk.
         script(
