@@ -184,6 +184,8 @@ fn lab_network_that_does_not_answer_is_told_down() {
         script(&host, &format!("{warned} 1"))?;
 
         // What is thought survives a restart: it is down from the first answer on, and told no second time.
+        // It is written down a moment after it was told, and a stop does not wait for that.
+        host.check("sleep 15")?;
         host.check("systemctl restart vdsmd")?;
         script(&host, &states("\"veth_p0.7\"", "down"))?;
         script(&host, &format!("sleep 10; {warned} 1"))?;
